@@ -1,0 +1,57 @@
+"""Everything that can go wrong, as one tree.
+
+FoundationError
+├── SchemaError         a declared source cannot become a table, or does not match one
+├── SourceError         a CSV file is refused before its first record
+├── StoreError          the database cannot be opened, read or written
+├── QueryError          a query names something that the database does not have
+└── ReportError         a report cannot be made
+
+Mistakes in calling a function stay `ValueError` and `TypeError`.
+"""
+
+import unicodedata
+
+
+class FoundationError(Exception):
+    """The base of all errors of this package; its text is one paragraph for the user."""
+
+
+class SchemaError(FoundationError):
+    """A declared source cannot become a table, or does not match the one in the database."""
+
+
+class SourceError(FoundationError):
+    """A CSV file is refused before its first record.
+
+    `code` is one of `not_found`, `not_text`, `empty_file`, `missing_column`, `duplicate_column`.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class StoreError(FoundationError):
+    """The database cannot be opened, read or written."""
+
+
+class QueryError(FoundationError):
+    """A query names something that the database does not have."""
+
+
+class ReportError(FoundationError):
+    """A report cannot be made."""
+
+
+def visible(text: str, limit: int = 200) -> str:
+    r"""*text* from a file as it may stand in a message or a terminal, cut to *limit* characters.
+
+    Control, bidirectional and other characters that show nothing are written as escapes (`\n`, `\u202e`).
+    """
+    cut = text if len(text) <= limit else text[:limit] + "…"
+    return "".join(c if unicodedata.category(c)[0] not in "CZ" or c == " " else _escaped(c) for c in cut)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()

@@ -1,0 +1,30 @@
+"""What went wrong with a whole column, in words: one sentence instead of ten thousand rejects."""
+
+import re
+
+from foundation.errors import visible
+
+_HINTS = (
+    (
+        r"\d{1,2}([/.-])\d{1,2}\1\d{2,4}( \d{1,2}:\d{2}(:\d{2})?)?( ?[APap]\.?[Mm]\.?)?",
+        "a spreadsheet's or a local way to write dates; format the column as yyyy-mm-dd hh:mm:ss and export it again",
+    ),
+    (r"\d{4}[/.]\d{1,2}[/.]\d{1,2}.*", "dates with other separators; write them as yyyy-mm-dd hh:mm:ss"),
+    (r"\d{4}-\d{2}-\d{2}", "dates without a time; add the time, as in 2025-01-30 00:00:00"),
+    (r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2})?([.,]\d+|Z|[+-]\d{2}:?\d{2})+",
+     "timestamps with fractions of a second or a time zone; convert them to one zone and cut them to seconds"),
+    (r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}", "timestamps without seconds; add them, as in 08:15:00"),
+    (r"\d{10}|\d{13}", "Unix times; convert them to yyyy-mm-dd hh:mm:ss"),
+    (r"\d{5}(\.\d+)?", "day numbers of a spreadsheet; format the column as yyyy-mm-dd hh:mm:ss and export it again"),
+    (r"-?\d{1,3}([. ]\d{3})*,\d+", "numbers with a decimal comma; export them with a decimal point"),
+    (r"-?\d{1,3}(,\d{3})+(\.\d+)?", "numbers with commas between thousands; export them without"),
+    (r"-?\d+\.0+", "whole numbers written with a decimal point; export the column as whole numbers"),
+    (r"\s+\S.*|\S.*\s+", "values with white space around them; export them without"),
+)  # fmt: skip
+
+
+def explain_column(column: str, failed: int, read: int, sample: str) -> str:
+    """Why *failed* of *read* records fail in *column* in the way *sample* does."""
+    told = f"{column}: {failed:,} of {read:,} records are refused for values like {visible(sample, 40)!r}"
+    reason = next((hint for pattern, hint in _HINTS if re.fullmatch(pattern, sample)), None)
+    return f"{told}: {reason}" if reason else told

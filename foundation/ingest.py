@@ -1,0 +1,215 @@
+"""Load a delivery: read, judge and store each file, parents first, so that it can be stopped and goes on."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from foundation import delivery, ledger
+from foundation.errors import SchemaError, SourceError
+from foundation.hints import explain_column
+from foundation.ledger import Load
+from foundation.memory import Memory
+from foundation.put import put
+from foundation.read import Damaged, Reader
+from foundation.repair import release
+from foundation.scan import Error
+from foundation.source import Source, in_order
+from foundation.store import Store
+from foundation.validate import judge
+
+SMALLEST_CHUNK = 50  # records; below that a chunk saves no memory worth having
+Progress = Callable[[Load, int, int], None]  # the load, bytes done, bytes in all
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of loading a delivery; `status` is complete, refused (a file was) or stopped."""
+
+    run_id: str
+    status: str
+    loads: tuple[Load, ...]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What stays the same for all files of a run."""
+
+    store: Store
+    run_id: str
+    chunk_size: int
+    memory_limit: int
+    again: bool
+    progress: Progress
+    is_stopped: Callable[[], bool]
+
+
+def ingest(
+    data: str | Path,
+    db: str | Path,
+    *,
+    sources: Sequence[Source] = delivery.SOURCES,
+    only: Iterable[str] = (),
+    chunk_size: int = 1_000,
+    memory_limit: int = 500_000_000,
+    again: bool = False,
+    run_id: str | None = None,
+    progress: Progress = lambda load, done, size: None,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> Run:
+    """Load the files `<source>.csv` in the folder *data* into the database *db*, which is made if need be.
+
+    *only* names the sources to load, all by default; *chunk_size* is in records, *memory_limit* in bytes. A file
+    that was loaded and has not changed is skipped unless *again*; one whose load was cut off goes on where it
+    stopped. *progress* is called, *is_stopped* asked, after every chunk.
+
+    Raises SourceError when *data* is no folder with any of the files, StoreError when *db* cannot be written,
+    SchemaError when its tables were made from other declarations.
+    """
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
+    sources = in_order(sources)
+    chosen = _chosen(sources, set(only))
+    _require_delivery(Path(data), chosen)
+    with Store(Path(db)) as store:
+        for source in sources:
+            store.prepare(source)
+        run_id = run_id or ledger.new_run_id()
+        ledger.begin_run(
+            store, run_id, {"data": str(data), "only": [s.name for s in chosen], "chunk_size": chunk_size}
+        )
+        job = _Job(store, run_id, chunk_size, memory_limit, again, progress, is_stopped)
+        loads: list[Load] = []
+        for source in chosen:
+            loads.append(_load_file(job, source, Path(data).absolute() / source.file_name))
+            if loads[-1].status == "stopped":
+                break
+        else:
+            loads += release(store, sources, run_id)
+        for source in sources:
+            store.build_indexes(source)
+        statuses = {load.status for load in loads}
+        status = next((s for s in ("stopped", "refused") if s in statuses), "complete")
+        ledger.end_run(store, run_id, status)
+    return Run(run_id, status, tuple(loads))
+
+
+def _chosen(sources: Sequence[Source], names: set[str]) -> list[Source]:
+    known = [s.name for s in sources]
+    if unknown := sorted(names - set(known)):
+        raise SchemaError(f"no source {', '.join(unknown)}; there are {', '.join(known)}")
+    return [s for s in sources if not names or s.name in names]
+
+
+def _require_delivery(data: Path, chosen: list[Source]) -> None:
+    wanted = ", ".join(s.file_name for s in chosen)
+    if not data.is_dir():
+        what = "is a file; name the folder it is in" if data.exists() else "no such folder"
+        raise SourceError("not_found", f"{data}: {what}; wanted is a folder with {wanted}")
+    if not any((data / s.file_name).exists() for s in chosen):
+        there = sorted(p.name for p in data.iterdir())
+        shown = ", ".join(there[:8]) + (" …" if len(there) > 8 else "")
+        raise SourceError("not_found", f"{data}: none of {wanted} is there, but {shown or 'nothing at all'}")
+
+
+def _load_file(job: _Job, source: Source, path: Path) -> Load:
+    try:
+        with Reader(path, source) as reader:
+            load = _begin(job, source, path, reader)
+            if load.status == "running":
+                _load_chunks(job, source, reader, load)
+            if load.status == "running":
+                _finish(job.store, source, reader, load)
+            return load
+    except SourceError as refusal:
+        return _refuse(job, source, path, refusal)
+
+
+def _refuse(job: _Job, source: Source, path: Path, refusal: SourceError) -> Load:
+    """Enter a file that is refused as a load of nothing, with one reject that has no record."""
+    load = Load(
+        source.name, str(path), 0, source.fingerprint, job.run_id, status="refused", warnings=[str(refusal)]
+    )
+    why = Error("file", refusal.code, None, None, str(refusal))
+    with job.store.transaction():
+        ledger.save_load(job.store, load)
+        ledger.waive_superseded(job.store, load, only_files=True)
+        ledger.save_rejects(job.store, load, [(Damaged(0, [why], None), None, None)])
+    return load
+
+
+def _begin(job: _Job, source: Source, path: Path, reader: Reader) -> Load:
+    """Decide what there is to do: nothing, go on with a load that was cut off, read on, or read all."""
+    fresh = Load(source.name, str(path), reader.size, source.fingerprint, job.run_id)
+    fresh.header, fresh.warnings = reader.header, list(reader.warnings)
+    last = ledger.last_load(job.store, source, str(path))
+    if last and not job.again and last.fingerprint == source.fingerprint and last.header == reader.header:
+        at, digest = ledger.checkpoint(job.store, last) or (reader.at, reader.digest)
+        if last.status == "complete":
+            if at.byte == reader.size == last.bytes and reader.resume(at, last.sha256 or ""):
+                fresh.status, fresh.sha256, fresh.origin = "skipped", last.sha256, last.origin
+            elif at.byte < reader.size and reader.resume(at, digest):
+                fresh.origin = last.origin
+        elif reader.resume(at, digest):
+            fresh = last
+            fresh.run_id, fresh.status, fresh.bytes = job.run_id, "running", reader.size
+    with job.store.transaction():
+        ledger.save_load(job.store, fresh)
+    return fresh
+
+
+def _load_chunks(job: _Job, source: Source, reader: Reader, load: Load) -> None:
+    """Store chunk after chunk, each in one transaction, until the file, the memory or the patience ends."""
+    memory = Memory(limit=job.memory_limit)
+    same_file = ledger.loads_of_file(job.store, load)
+    size, began = job.chunk_size, time.perf_counter()
+    while chunk := reader.chunk(size):
+        verdict = judge(source, chunk)
+        with job.store.transaction():
+            result = put(job.store, source, verdict, load=load.load_id, same_file=same_file)
+            rejected = sorted([*verdict.rejected, *result.rejected])
+            ledger.save_rejects(
+                job.store, load, ((damaged, *chunk.locate(damaged.record)) for damaged in rejected)
+            )
+            load.read += chunk.size
+            load.inserted += result.inserted
+            load.updated += result.updated
+            load.unchanged += result.unchanged
+            load.rejected += len(rejected)
+            seconds = time.perf_counter() - began
+            load.seconds += seconds
+            rss = memory.sample()
+            load.peak_rss_bytes = max(load.peak_rss_bytes, memory.peak)
+            ledger.save_chunk(job.store, load, chunk, records=chunk.size, seconds=seconds, rss_bytes=rss)
+        began = time.perf_counter()
+        job.progress(load, chunk.end.byte, reader.size)
+        if job.is_stopped():
+            return _stop(job, load, "stopped on request")
+        if memory.is_tight():
+            if memory.is_spent() and size <= SMALLEST_CHUNK:
+                return _stop(
+                    job, load, f"{rss:,} bytes of memory are in use, the limit is {job.memory_limit:,}"
+                )
+            size = max(size // 2, min(size, SMALLEST_CHUNK))
+    return None
+
+
+def _stop(job: _Job, load: Load, why: str) -> None:
+    load.status = "stopped"
+    load.warnings.append(f"{why}; run the same command again, it goes on behind record {load.read:,}")
+    with job.store.transaction():
+        ledger.save_load(job.store, load)
+
+
+def _finish(store: Store, source: Source, reader: Reader, load: Load) -> None:
+    began = time.perf_counter()
+    store.build_indexes(source)
+    with store.transaction():
+        for column, failed, sample in ledger.failed_columns(store, load):
+            load.warnings.append(explain_column(column, failed, load.read, sample))
+        load.status, load.sha256 = "complete", reader.digest
+        ledger.waive_superseded(store, load)
+        ledger.count_checks(store, source, load)
+        ledger.require_conservation(store, source, load)
+        load.seconds += time.perf_counter() - began
+        ledger.save_load(store, load)

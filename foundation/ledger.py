@@ -1,0 +1,254 @@
+"""What the database knows of its own making: runs, loads, chunks with their checkpoints, rejects with their reasons."""
+
+import json
+import platform
+import secrets
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from foundation.errors import StoreError
+from foundation.read import Chunk, Damaged, Place, Position
+from foundation.scan import Error
+from foundation.source import Source
+from foundation.store import Store, now, quote
+
+
+@dataclass
+class Load:
+    """One file in one run, as `_loads` has it; counts are records and obey the law of conservation."""
+
+    source: str
+    path: str
+    bytes: int
+    fingerprint: str
+    run_id: str
+    load_id: int = 0
+    kind: str = "file"
+    origin: int = 0
+    header: list[str] = field(default_factory=list)
+    sha256: str | None = None
+    status: str = "running"
+    read: int = 0
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    warnings: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    peak_rss_bytes: int = 0
+    started: str = field(default_factory=now)
+
+    def summary(self) -> dict[str, Any]:
+        """What `ingest --json` tells of a load."""
+        names = ["source", "path", "sha256", "status", "read", "inserted", "updated", "unchanged", "rejected"]
+        return {name: getattr(self, name) for name in [*names, "warnings", "seconds", "peak_rss_bytes"]}
+
+
+def new_run_id() -> str:
+    """Names a run by its second, with four random digits against a second one in that second."""
+    return f"{datetime.now(UTC):%Y-%m-%d_%H%M%S}_{secrets.token_hex(2)}"
+
+
+def begin_run(store: Store, run_id: str, options: Mapping[str, Any]) -> None:
+    """Enter a run, or open it again: the notebooks of a report share one."""
+    versions = {name: version(name) for name in ("foundation", "pydantic", "psutil")}
+    versions |= {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
+    with store.transaction():
+        store.execute(
+            """
+            INSERT INTO _runs (run_id, started, status, options, versions) VALUES (?, ?, 'running', ?, ?)
+            ON CONFLICT (run_id) DO UPDATE SET status = 'running'
+            """,
+            (run_id, now(), json.dumps(options), json.dumps(versions)),
+        )
+
+
+def end_run(store: Store, run_id: str, status: str) -> None:
+    """Close a run with its status: complete, refused or stopped."""
+    with store.transaction():
+        store.execute("UPDATE _runs SET finished = ?, status = ? WHERE run_id = ?", (now(), status, run_id))
+
+
+def read_load(store: Store, load_id: int) -> Load:
+    """The load with this number."""
+    return _load(
+        store.execute(f"SELECT {_LOAD_COLUMNS} FROM _loads WHERE load_id = ?", (load_id,)).fetchone()
+    )
+
+
+def last_load(store: Store, source: Source, path: str) -> Load | None:
+    """The last load that read this file, or began to."""
+    found = store.execute(
+        f"""
+        SELECT {_LOAD_COLUMNS} FROM _loads
+        WHERE source = ? AND path = ? AND kind = 'file' AND status NOT IN ('refused', 'skipped')
+        ORDER BY load_id DESC LIMIT 1
+        """,
+        (source.name, path),
+    ).fetchone()
+    return _load(found) if found else None
+
+
+_LOAD_COLUMNS = ", ".join(f.name for f in fields(Load))
+
+
+def _load(row: tuple[Any, ...]) -> Load:
+    values = dict(zip((f.name for f in fields(Load)), row, strict=True))
+    return Load(
+        **values | {"header": json.loads(values["header"]), "warnings": json.loads(values["warnings"])}
+    )
+
+
+def save_load(store: Store, load: Load) -> None:
+    """Write a load, inside the open transaction; a new one gets its number."""
+    values = asdict(load) | {"header": json.dumps(load.header), "warnings": json.dumps(load.warnings)}
+    if not load.load_id:
+        del values["load_id"]
+    names = ", ".join(values)
+    marks = ", ".join(f":{name}" for name in values)
+    changes = ", ".join(f"{name} = excluded.{name}" for name in values)
+    cursor = store.execute(
+        f"INSERT INTO _loads ({names}) VALUES ({marks}) ON CONFLICT (load_id) DO UPDATE SET {changes}", values
+    )
+    if not load.load_id:
+        load.load_id = cursor.lastrowid or 0
+        load.origin = load.origin or load.load_id
+        store.execute("UPDATE _loads SET origin = ? WHERE load_id = ?", (load.origin, load.load_id))
+
+
+def loads_of_file(store: Store, load: Load) -> set[int]:
+    """The loads that stored records of the same version of the same file."""
+    return {
+        number for (number,) in store.execute("SELECT load_id FROM _loads WHERE origin = ?", (load.origin,))
+    }
+
+
+def checkpoint(store: Store, load: Load) -> tuple[Position, str] | None:
+    """Behind which record the load goes on, and the sha256 of the file up to there."""
+    found = store.execute(
+        "SELECT record_end, line_end, byte_end, digest FROM _chunks WHERE load_id = ? ORDER BY chunk_id DESC LIMIT 1",
+        (load.load_id,),
+    ).fetchone()
+    return (Position(*found[:3]), found[3]) if found else None
+
+
+def save_chunk(
+    store: Store, load: Load, chunk: Chunk, *, records: int, seconds: float, rss_bytes: int
+) -> None:
+    """Count a step of *records* and write the checkpoint behind *chunk*, inside the open transaction."""
+    store.execute(
+        """
+        INSERT INTO _chunks (load_id, records, bytes, seconds, rss_bytes, record_end, line_end, byte_end, digest)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """,
+        (
+            load.load_id,
+            records,
+            chunk.end.byte - chunk.start.byte,
+            seconds,
+            rss_bytes,
+            *chunk.end,
+            chunk.digest,
+        ),
+    )
+    save_load(store, load)
+
+
+def save_rejects(
+    store: Store, load: Load, rejected: Iterable[tuple[Damaged, Place | None, bytes | None]]
+) -> None:
+    """Keep refused records with their place, bytes and reasons, inside the open transaction."""
+    (last,) = store.execute("SELECT coalesce(max(reject_id), 0) FROM _rejects").fetchone()
+    for reject_id, (damaged, place, raw) in enumerate(rejected, last + 1):
+        located = place or (None,) * 5
+        store.execute(
+            "INSERT INTO _rejects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?)",
+            (reject_id, load.load_id, load.source, load.path, *located, raw, _plain_key(damaged.key)),
+        )
+        save_errors(store, reject_id, damaged.errors)
+
+
+def save_errors(store: Store, reject_id: int, errors: list[Error]) -> None:
+    """The reasons of a reject, in place of those it had."""
+    store.execute("DELETE FROM _errors WHERE reject_id = ?", (reject_id,))
+    store.connection.executemany(
+        "INSERT INTO _errors VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(reject_id, number, *error) for number, error in enumerate(errors, 1)],
+    )
+
+
+def set_status(store: Store, reject_ids: Iterable[int], status: str) -> None:
+    """Mark rejects, inside the open transaction."""
+    store.connection.executemany(
+        "UPDATE _rejects SET status = ? WHERE reject_id = ?",
+        [(status, reject_id) for reject_id in reject_ids],
+    )
+
+
+def _plain_key(key: str | None) -> str | None:
+    """A key as its children would refer to it: whole numbers without leading zeros."""
+    return key.lstrip("0") if key and key.isascii() and key.isdigit() else key
+
+
+def waive_superseded(store: Store, load: Load, *, only_files: bool = False) -> None:
+    """Close the open rejects of earlier versions of the file: *load* has judged the whole file again.
+
+    With *only_files* those of refused files alone: nothing new is known of the records.
+    """
+    store.execute(
+        f"""
+        UPDATE _rejects SET status = 'waived' WHERE source = ? AND path = ? AND status = 'open'
+        AND load_id NOT IN (SELECT load_id FROM _loads WHERE origin = ?)
+        {"AND record IS NULL" if only_files else ""}
+        """,
+        (load.source, load.path, load.origin),
+    )
+
+
+def failed_columns(store: Store, load: Load) -> list[tuple[str, int, str]]:
+    """Columns in which nine tenths of the records are refused: name, how many, the least bad value."""
+    return store.execute(
+        """
+        SELECT "column", count(*), min(value) FROM _errors JOIN _rejects USING (reject_id)
+        WHERE load_id = ? AND stage = 'schema' AND value <> ''
+        GROUP BY "column" HAVING count(*) >= 0.9 * ?
+        """,
+        (load.load_id, load.read),
+    ).fetchall()
+
+
+def require_conservation(store: Store, source: Source, load: Load) -> None:
+    """Assert from the tables that every record read is either stored or rejected.
+
+    Raises StoreError with the figures when it is not so; that is a mistake in this package, never in a file.
+    """
+    (stored,) = store.execute(
+        f"SELECT count(*) FROM {quote(source.name)} WHERE _load = ?", (load.load_id,)
+    ).fetchone()
+    (rejected,) = store.execute("SELECT count(*) FROM _rejects WHERE load_id = ?", (load.load_id,)).fetchone()
+    (read,) = store.execute(
+        "SELECT coalesce(sum(records), 0) FROM _chunks WHERE load_id = ?", (load.load_id,)
+    ).fetchone()
+    counted = (load.read, load.inserted + load.updated + load.unchanged, load.rejected)
+    if counted != (read, stored, rejected) or read != stored + rejected:
+        raise StoreError(
+            f"{load.path}: records do not add up: {read} read, {stored} stored, {rejected} rejected, counted {counted}"
+        )
+
+
+def count_checks(store: Store, source: Source, load: Load) -> None:
+    """Count the rows of the load that break each check, inside the open transaction."""
+    if not source.checks:
+        return
+    sums = ", ".join(f"count(*) FILTER (WHERE NOT ({condition}))" for condition in source.checks.values())
+    counts = store.execute(
+        f"SELECT {sums} FROM {quote(source.name)} WHERE _load = ?", (load.load_id,)
+    ).fetchone()
+    store.connection.executemany(
+        "INSERT OR REPLACE INTO _stats VALUES (?, ?, 'check', ?, ?)",
+        [(load.load_id, source.name, name, count) for name, count in zip(source.checks, counts, strict=True)],
+    )

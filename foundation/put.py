@@ -1,0 +1,132 @@
+"""Rows into their table: the last two stages of judgement, relation and key, need what is stored.
+
+A chunk is first put as it is. Only when SQLite refuses it, or rows of earlier loads are in the way, are its parents
+and keys looked up, by one statement each.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+from foundation.read import Damaged
+from foundation.scan import Error
+from foundation.source import Source
+from foundation.store import Store, quote
+from foundation.validate import Row, Value, Verdict
+
+
+class Put(NamedTuple):
+    """What became of the rows of a chunk."""
+
+    inserted: int
+    updated: int
+    unchanged: int
+    rejected: list[Damaged]
+
+
+def put(store: Store, source: Source, verdict: Verdict, *, load: int, same_file: set[int]) -> Put:
+    """Store the rows of *verdict* as part of *load*, inside the open transaction.
+
+    A row whose parent is not stored is rejected. So is one whose key a load of *same_file* has stored: the first
+    record of a file wins. A row of another load with this key is updated.
+    """
+    stamped = [(*row, record) for row, record in zip(verdict.rows, verdict.records, strict=True)]
+    store.execute("SAVEPOINT chunk")
+    try:
+        store.connection.executemany(_insert_sql(source, load), stamped)
+        result = Put(len(stamped), 0, 0, [])
+    except sqlite3.IntegrityError:
+        store.execute("ROLLBACK TO chunk")
+        result = _put_one_by_one(store, source, stamped, load, same_file)
+    store.execute("RELEASE chunk")
+    return result
+
+
+@lru_cache(maxsize=64)
+def _insert_sql(source: Source, load: int) -> str:
+    names = [c.name for c in source.columns]
+    marks = ", ".join("?" * len(names))
+    listed = ", ".join(map(quote, [*names, "_record", "_load"]))
+    return f"INSERT INTO {quote(source.name)} ({listed}) VALUES ({marks}, ?, {load:d})"
+
+
+def _put_one_by_one(store: Store, source: Source, stamped: list[Row], load: int, same_file: set[int]) -> Put:
+    key = source.position(source.key)
+    orphans = _orphans(store, source, stamped)
+    stored = _stored(store, source, (row[key] for row in stamped))
+    rejected: list[Damaged] = []
+    new: list[Row] = []
+    changed: list[Row] = []
+    unchanged: list[Row] = []
+    for row, errors in zip(stamped, orphans, strict=True):
+        there = stored.get(row[key])
+        if not errors and there and there[-1] in (load, *same_file):
+            message = f"record {there[-2]} of this file has this key already"
+            errors = [Error("key", "duplicate_key", source.key, str(row[key]), message)]
+        if errors:
+            rejected.append(Damaged(_record(row), errors, str(row[key])))
+            continue
+        (new if not there else unchanged if there[:-2] == row[:-1] else changed).append(row)
+        stored[row[key]] = (*row, load)
+    store.connection.executemany(_insert_sql(source, load), new)
+    store.connection.executemany(
+        _update_sql(source, load), [(*row, row[key]) for row in (*changed, *unchanged)]
+    )
+    return Put(len(new), len(changed), len(unchanged), rejected)
+
+
+def _record(row: Row) -> int:
+    return int(row[-1] or 0)
+
+
+def _update_sql(source: Source, load: int) -> str:
+    set_all = ", ".join(f"{quote(name)} = ?" for name in [*(c.name for c in source.columns), "_record"])
+    return f'UPDATE {quote(source.name)} SET {set_all}, "_load" = {load:d} WHERE {quote(source.key)} = ?'
+
+
+def _stored(store: Store, source: Source, keys: Iterable[Value]) -> dict[Value, Row]:
+    """The rows with these keys that are in the table: their columns, record and load."""
+    names = ", ".join(map(quote, [*(c.name for c in source.columns), "_record", "_load"]))
+    found = store.execute(
+        f"SELECT {names} FROM {quote(source.name)} WHERE {quote(source.key)} IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(keys)),),
+    )
+    position = source.position(source.key)
+    return {row[position]: row for row in found}
+
+
+def _orphans(store: Store, source: Source, rows: list[Row]) -> list[list[Error]]:
+    """For each row what is wrong with its references."""
+    errors: list[list[Error]] = [[] for _ in rows]
+    for column, parent in source.references.items():
+        at = source.position(column)
+        values = {row[at] for row in rows} - {None}
+        missing = {value: code for value, code in _missing(store, parent, values)}
+        for row, wrong in zip(rows, errors, strict=True):
+            if code := missing.get(row[at]):
+                wrong.append(Error("relation", code, column, str(row[at]), _MISSING[code].format(parent)))
+    return errors
+
+
+_MISSING = {
+    "orphan": "no record of {} has this key",
+    "parent_rejected": "the record of {} with this key was rejected",
+}
+
+
+def _missing(store: Store, parent: str, values: set[Value]) -> Iterable[tuple[Value, str]]:
+    """Those of *values* that are no key of *parent*, each with its code."""
+    (key,) = store.execute("SELECT name FROM pragma_table_info(?) WHERE pk = 1", (parent,)).fetchone()
+    return store.execute(
+        f"""
+        SELECT value, CASE WHEN EXISTS (
+            SELECT 1 FROM _rejects
+            WHERE status = 'open' AND source = ? AND key = CAST(value AS TEXT)
+        ) THEN 'parent_rejected' ELSE 'orphan' END
+        FROM json_each(?)
+        WHERE value NOT IN (SELECT {quote(key)} FROM {quote(parent)})
+        """,
+        (parent, json.dumps(list(values))),
+    )

@@ -1,0 +1,378 @@
+"""CSV bytes → chunks of raw records that know their record number, physical lines and byte range.
+
+A *record* is what the CSV grammar (RFC 4180) says, a *line* ends with a line feed. Clean stretches go through the
+`csv` module; a stretch with anything odd in it is read again, record by record, by `foundation.scan`, so that a
+damaged record costs only itself.
+"""
+
+import csv
+import hashlib
+import io
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, NamedTuple, Self
+
+from foundation.errors import SourceError, visible
+from foundation.scan import MAX_FIELD, MAX_RECORD, Error, Scanner, scan_header
+from foundation.source import Source
+
+CHUNK_BYTES = 8 * 2**20  # a chunk ends early when it holds more
+_BLOCK = 2**18  # bytes read at a time
+_BOM = b"\xef\xbb\xbf"
+_FOREIGN = {
+    b"PK\x03\x04": "a zip archive, perhaps a spreadsheet (.xlsx); export it as CSV",
+    b"\x1f\x8b": "compressed with gzip; unpack it",
+    b"\xff\xfe": "UTF-16 text; export it as UTF-8",
+    b"\xfe\xff": "UTF-16 text; export it as UTF-8",
+}
+
+csv.field_size_limit(MAX_FIELD)  # the module's own limit is 131,072 characters
+
+
+class Position(NamedTuple):
+    """A border between records: how many records, lines and bytes of the file lie before it."""
+
+    record: int
+    line: int
+    byte: int
+
+
+class Place(NamedTuple):
+    """Where a record stands: numbers count from 1, the header being line 1; bytes from 0, the end excluded."""
+
+    record: int
+    line: int
+    last_line: int
+    byte_start: int
+    byte_end: int
+
+
+class Damaged(NamedTuple):
+    """A record that is refused, and why; *key* is the text of its key where that can be read."""
+
+    record: int
+    errors: list[Error]
+    key: str | None
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Consecutive records: `rows[i]` is record number `records[i]`, its fields in the order of the source."""
+
+    start: Position
+    end: Position
+    rows: list[list[str]] = field(default_factory=list)
+    records: list[int] = field(default_factory=list)
+    damaged: list[Damaged] = field(default_factory=list)
+    digest: str = ""  # sha256 of the file up to `end`
+    pieces: list["_Piece"] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """Records, damaged ones included."""
+        return self.end.record - self.start.record
+
+    def locate(self, record: int) -> tuple[Place, bytes]:
+        """Where a record stands, and its bytes with the line end: at most `MAX_RECORD` are kept."""
+        return next(p for p in self.pieces if record <= p.end.record).locate(record)
+
+
+class Reader:
+    """A CSV file of one source, read chunk by chunk, from its start or from a checkpoint.
+
+    Raises SourceError when it cannot be that source's file: not there, no text, empty, columns missing or doubled.
+    `warnings` names columns that the source does not declare; they are left out. `at` is how far it has read.
+    """
+
+    def __init__(self, path: Path, source: Source) -> None:
+        _require_regular_file(path)
+        self.size = path.stat().st_size
+        self.warnings: list[str] = []
+        self._file: BinaryIO = path.open("rb", buffering=0)
+        try:
+            self._lines = _Lines(self._file)
+            self._sha = hashlib.sha256()
+            self.at = Position(0, 0, 0)
+            self.header = self._read_header(path)
+            self._order = self._match(source, path)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of what was read so far; after the last chunk, of the whole file."""
+        return self._sha.hexdigest()
+
+    def resume(self, at: Position, digest: str) -> bool:
+        """Go on behind *at* if the file has this sha256 up to there; else stay and return False."""
+        sha, left = hashlib.sha256(), at.byte
+        self._file.seek(0)
+        while left and (block := self._file.read(min(left, _BLOCK))):
+            sha.update(block)
+            left -= len(block)
+        same = not left and sha.hexdigest() == digest
+        if same:
+            self._sha, self.at = sha, at
+        self._file.seek(self.at.byte)
+        self._lines = _Lines(self._file)
+        return same
+
+    def chunk(self, size: int) -> Chunk | None:
+        """The next *size* records, fewer at the end of the file or beyond `CHUNK_BYTES`; None at the end."""
+        if size < 1:
+            raise ValueError(f"chunk_size must be at least 1, got {size}")
+        chunk = Chunk(self.at, self.at)
+        while chunk.size < size and self.at.byte - chunk.start.byte < CHUNK_BYTES:
+            lines = self._lines.take(size - chunk.size)
+            if not lines:
+                break
+            limit = size - chunk.size
+            piece = self._read_clean(lines) or self._read_carefully(lines, limit)
+            self._sha.update(b"".join(piece.lines))
+            self.at = chunk.end = piece.end = self._skip_rest(piece)
+            chunk.rows += (
+                piece.rows if self._order is None else [[row[i] for i in self._order] for row in piece.rows]
+            )
+            chunk.records += piece.records
+            chunk.damaged += piece.damaged
+            chunk.pieces.append(piece)
+        chunk.digest = self.digest
+        return chunk if chunk.end.byte > chunk.start.byte else None
+
+    def _read_clean(self, lines: list[bytes]) -> "_Piece | None":
+        """The records of these lines if nothing at all is odd about them; else None, and nothing is lost."""
+        block = b"".join(lines)
+        for _ in range(64):  # a record that goes on behind the last line leaves a quote open
+            if block.count(b'"') % 2 == 0 or not (line := self._lines.one()):
+                break
+            lines.append(line)
+            block += line
+        if b"\0" in block or block.count(b"\r") != block.count(b"\r\n") or not _is_well_quoted(block):
+            return None
+        try:
+            rows = list(csv.reader(map(bytes.decode, lines), strict=True))
+        except (csv.Error, UnicodeDecodeError):
+            return None
+        if set(map(len, rows)) != {len(self.header)}:
+            return None
+        end = Position(self.at.record + len(rows), self.at.line + len(lines), self.at.byte + len(block))
+        return _Piece(self.at, end, lines, rows, range(self.at.record + 1, end.record + 1))
+
+    def _read_carefully(self, lines: list[bytes], limit: int) -> "_Piece":
+        scanner = Scanner(lines, self._lines.one, self.header)
+        spans = scanner.spans(limit)
+        self._lines.give_back(scanner.lines[scanner.used :])
+        used = scanner.lines[: scanner.used]
+        start = self.at
+        end = Position(start.record + len(spans), start.line + len(used), start.byte + sum(map(len, used)))
+        numbered = list(enumerate(spans, start.record + 1))
+        return _Piece(
+            start,
+            end,
+            used,
+            rows=[s.fields for s in spans if not s.errors],
+            records=[number for number, s in numbered if not s.errors],
+            damaged=[Damaged(number, s.errors, self._key_of(s.fields)) for number, s in numbered if s.errors],
+            spans=[(s.first, s.stop) for s in spans],
+        )
+
+    def _key_of(self, fields: list[str]) -> str | None:
+        return fields[self._key_at] if len(fields) > self._key_at else None
+
+    def _skip_rest(self, piece: "_Piece") -> Position:
+        """Where the piece ends, behind the rest of a line too long to be kept."""
+        skipped = 0
+        if piece.lines and len(piece.lines[-1]) >= MAX_RECORD and not piece.lines[-1].endswith(b"\n"):
+            for block in self._lines.drain():
+                self._sha.update(block)
+                skipped += len(block)
+        return piece.end._replace(byte=piece.end.byte + skipped)
+
+    def _read_header(self, path: Path) -> list[str]:
+        blank: list[bytes] = []
+        while (line := self._lines.one()) and not line.removeprefix(_BOM).strip(b"\r\n"):
+            blank.append(line)
+        if not line:
+            raise SourceError(
+                "empty_file", f"{path}: the file is empty; its first line should name the columns"
+            )
+        for magic, what in _FOREIGN.items():
+            if line.startswith(magic):
+                raise SourceError("not_text", f"{path}: no CSV text but {what}")
+        lines, names = scan_header(line.removeprefix(_BOM), self._lines.one)
+        lines = [*blank, line, *lines[1:]]
+        self._sha.update(b"".join(lines))
+        self.at = Position(0, len(lines), sum(map(len, lines)))
+        try:
+            header = [name.decode() for name in names]
+        except UnicodeDecodeError:
+            header = []
+        if not header or any("\0" in name for name in header):
+            raise SourceError(
+                "not_text", f"{path}: no CSV text; its first line cannot be read as column names"
+            )
+        return header
+
+    def _match(self, source: Source, path: Path) -> list[int] | None:
+        """For each column of the source where it stands in the file; None when the file is in that order."""
+        wanted = [c.header for c in source.columns]
+        if missing := [name for name in wanted if name not in self.header]:
+            raise SourceError("missing_column", _missing(path, missing, self.header, wanted))
+        if doubled := [name for name in wanted if self.header.count(name) > 1]:
+            message = f"{path}: the header has {_listed(doubled)} more than once; keep one of them"
+            raise SourceError("duplicate_column", message)
+        if unknown := [name for name in self.header if name not in wanted]:
+            self.warnings.append(f"unknown columns are left out: {_listed(unknown)}")
+        self._key_at = self.header.index(wanted[source.position(source.key)])
+        return None if self.header == wanted else [self.header.index(name) for name in wanted]
+
+
+def reread(raws: Iterable[tuple[int, bytes]], header: list[str], source: Source) -> Chunk:
+    """Records that were kept with their numbers, read again; there is nothing to locate in such a chunk."""
+    order = [header.index(c.header) for c in source.columns]
+    key = header.index(source.columns[source.position(source.key)].header)
+    chunk = Chunk(Position(0, 0, 0), Position(0, 0, 0))
+    for record, raw in raws:
+        lines = io.BytesIO(raw).readlines()
+        span = Scanner(lines, bytes, header).spans(1)[0]
+        if span.errors:
+            chunk.damaged.append(
+                Damaged(record, span.errors, span.fields[key] if len(span.fields) > key else None)
+            )
+        else:
+            chunk.rows.append([span.fields[at] for at in order])
+            chunk.records.append(record)
+    return chunk
+
+
+@dataclass(slots=True)
+class _Piece:
+    """Records of a stretch of lines; for a clean stretch the spans are found only when somebody asks."""
+
+    start: Position
+    end: Position
+    lines: list[bytes]
+    rows: list[list[str]]
+    records: Sequence[int]
+    damaged: Sequence[Damaged] = ()
+    spans: list[tuple[int, int]] | None = None
+    offsets: list[int] | None = None
+
+    def locate(self, record: int) -> tuple[Place, bytes]:
+        if self.spans is None:
+            reader = csv.reader(map(bytes.decode, self.lines), strict=True)
+            self.spans = list(pairwise([0, *(reader.line_num for _ in reader)]))
+        if self.offsets is None:
+            self.offsets = list(accumulate(map(len, self.lines), initial=self.start.byte))
+        first, stop = self.spans[record - self.start.record - 1]
+        # The last record ends with its piece: the rest of a line too long to be kept belongs to it.
+        end = self.end.byte if stop == len(self.lines) else self.offsets[stop]
+        place = Place(record, self.start.line + first + 1, self.start.line + stop, self.offsets[first], end)
+        return place, b"".join(self.lines[first:stop])[:MAX_RECORD]
+
+
+class _Lines:
+    """The physical lines of a file, read by blocks, with a way back."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._ready: list[bytes] = []
+        self._next = 0
+        self._tail = b""
+        self._is_cut = False  # the last line was longer than MAX_RECORD, its rest is still in the file
+
+    def take(self, count: int) -> list[bytes]:
+        """Some of the next lines, at most *count*; none at the end."""
+        if self._next == len(self._ready):
+            self._refill()
+        lines = self._ready[self._next : self._next + count]
+        self._next += len(lines)
+        return lines
+
+    def one(self) -> bytes:
+        """The next line; empty at the end."""
+        return b"".join(self.take(1))
+
+    def give_back(self, lines: list[bytes]) -> None:
+        """Return lines that were taken last."""
+        if lines:
+            self._ready = lines + self._ready[self._next :]
+            self._next = 0
+
+    def drain(self) -> Iterator[bytes]:
+        """What is left in the file of the line that was cut."""
+        while self._is_cut and (block := self._file.read(_BLOCK)):
+            rest, feed, self._tail = block.partition(b"\n")
+            self._is_cut = not feed
+            yield rest + feed
+        self._is_cut = False
+
+    def _refill(self) -> None:
+        self._ready, self._next = [], 0
+        while not self._ready and not self._is_cut:
+            block = self._file.read(_BLOCK)
+            # BytesIO ends lines at line feeds only, str.splitlines at eleven other characters too
+            self._ready = io.BytesIO(self._tail + block).readlines()
+            self._tail = b""
+            if not block:
+                return
+            if self._ready and not self._ready[-1].endswith(b"\n"):
+                self._tail = self._ready.pop()
+            if len(self._tail) >= MAX_RECORD:
+                self._ready.append(self._tail)
+                self._tail, self._is_cut = b"", True
+
+
+def _is_well_quoted(block: bytes) -> bool:
+    """Whether quotes stand only around whole fields, or doubled inside them.
+
+    Cut at its quotes, a sound block has what is outside quotes at every second place, and each of these parts is
+    empty (a doubled quote) or begins and ends with a separator. `csv` does not tell: it takes `a"b` for a field.
+    """
+    outside = block.split(b'"')[::2]
+    if len(outside) == 1:
+        return True
+    first, last = outside[0], outside[-1]
+    return (
+        (not first or first[-1] in b",\n")
+        and (not last or last[0] in b",\r\n")
+        and all(not part or (part[0] in b",\r\n" and part[-1] in b",\n") for part in outside[1:-1])
+    )
+
+
+def _require_regular_file(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise SourceError("not_found", f"{path}: no such file") from error
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise SourceError("not_text", f"{path}: {what}, not a regular file")
+
+
+def _missing(path: Path, missing: list[str], header: list[str], wanted: list[str]) -> str:
+    hint = ""
+    if len(header) == 1 and (other := next((c for c in ";\t|" if c in header[0]), None)):
+        hint = f"; the fields seem to be separated by {other!r}, export the file with commas"
+    return (
+        f"{path}: the header lacks {_listed(missing)}{hint}; "
+        f"it has {_listed(header)}, where {_listed(wanted)} are wanted"
+    )
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(visible(name, 40) for name in names[:20])
+    return shown if len(names) <= 20 else f"{shown} and {len(names) - 20} more"

@@ -1,0 +1,227 @@
+"""What one declared record is: a class gives the table, its key, references, indexes and checks.
+
+A source is declared once, as a pydantic model with the columns of the file in their order:
+
+    class Trip(Record, table="trips", key="trip_id", references={"bike_id": "bikes"}):
+        '''One ride from one station to another.'''
+
+        trip_id: int = Field(gt=0)
+        bike_id: int = Field(gt=0)
+        started: datetime
+        ended: datetime | None = None
+        weather: Literal["dry", "wet"]
+
+A field that is not optional is required. Types: `int`, `float`, `str`, `datetime`, `date` and `Literal` of
+texts, with any constraint of pydantic's `Field`.
+"""
+
+import hashlib
+import importlib.util
+import json
+import keyword
+import sys
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.fields import FieldInfo
+
+from foundation.errors import SchemaError
+
+_SQL_TYPES: dict[type, str] = {int: "INTEGER", float: "REAL", str: "TEXT", datetime: "TEXT", date: "TEXT"}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its name in the table and in the file, and what may stand in it."""
+
+    name: str
+    header: str
+    kind: type  # int, float, str, datetime or date
+    required: bool
+    vocabulary: tuple[str, ...] = ()
+    constraints: tuple[Any, ...] = field(default=(), compare=False, repr=False)
+    description: str = ""
+
+    @property
+    def sql_type(self) -> str:
+        """The column's type in a STRICT table."""
+        return _SQL_TYPES[self.kind]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Everything the package knows of one kind of record; made by declaring a `Record`."""
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    key: str
+    references: Mapping[str, str]  # column: the source whose key it holds
+    indexes: tuple[tuple[str, ...], ...]
+    checks: Mapping[str, str]  # name: SQL condition that a plausible row meets
+
+    @property
+    def file_name(self) -> str:
+        """The file in a delivery folder that holds this source."""
+        return f"{self.name}.csv"
+
+    def position(self, column: str) -> int:
+        """Where *column* stands in a row, from 0."""
+        return [c.name for c in self.columns].index(column)
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that change when what is accepted or stored changes."""
+        columns = [(c.name, c.header, c.kind.__name__, c.required, c.vocabulary, repr(c.constraints))
+                   for c in self.columns]  # fmt: skip
+        told = json.dumps([self.name, columns, self.key, dict(self.references)], default=str)
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+class Record(BaseModel):
+    """Declare a source by a subclass; `__source__` of the subclass is the `Source`.
+
+    Class keywords: *table* names the table and the file, *key* the column that identifies a record,
+    *references* maps columns to the tables whose keys they hold, *indexes* lists tuples of columns, *checks*
+    maps names to SQL conditions that plausible rows meet.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    __source__: ClassVar[Source]
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Leave the class keywords to the hook below, which pydantic calls when the fields are known."""
+        super().__init_subclass__()
+
+    @classmethod
+    def __pydantic_init_subclass__(
+        cls,
+        *,
+        table: str,
+        key: str,
+        references: Mapping[str, str] | None = None,
+        indexes: Iterable[Sequence[str]] = (),
+        checks: Mapping[str, str] | None = None,
+    ) -> None:
+        """Derive the source once, when the class is declared."""
+        decorators = cls.__pydantic_decorators__
+        if decorators.field_validators or decorators.model_validators or decorators.validators:
+            raise SchemaError(
+                f"{cls.__name__}: validator methods are not run on files; "
+                "write the rule as Annotated[..., AfterValidator(function)] or as a check"
+            )
+        source = Source(
+            name=table,
+            description=" ".join((cls.__doc__ or "").split()),
+            columns=tuple(_column(cls, name, info) for name, info in cls.model_fields.items()),
+            key=key,
+            references=dict(references or {}),
+            indexes=tuple(tuple(columns) for columns in indexes),
+            checks=dict(checks or {}),
+        )
+        _require_consistent(source, cls.__name__)
+        cls.__source__ = source
+
+
+def _column(model: type[Record], name: str, info: FieldInfo) -> Column:
+    kind, optional, constraints = _unwrap(info.annotation)
+    constraints += tuple(info.metadata)
+    vocabulary: tuple[str, ...] = ()
+    if get_origin(kind) is Literal:
+        vocabulary, kind = get_args(kind), str
+        if not all(isinstance(word, str) and word for word in vocabulary):
+            raise SchemaError(f"{model.__name__}.{name}: a Literal may hold texts only, none of them empty")
+    if kind not in _SQL_TYPES:
+        allowed = ", ".join(sorted(t.__name__ for t in _SQL_TYPES))
+        raise SchemaError(f"{model.__name__}.{name}: {kind!r} cannot be stored; use {allowed} or Literal")
+    return Column(
+        name=name,
+        header=info.alias or name,
+        kind=kind,
+        required=not optional,
+        vocabulary=vocabulary,
+        constraints=constraints,
+        description=info.description or "",
+    )
+
+
+def _unwrap(annotation: Any) -> tuple[Any, bool, tuple[Any, ...]]:
+    """Take `Annotated` and `| None` off a type: the bare type, whether None was there, the constraints."""
+    if get_origin(annotation) is Annotated:
+        bare, *constraints = get_args(annotation)
+        kind, optional, inner = _unwrap(bare)
+        return kind, optional, (*inner, *constraints)
+    if get_origin(annotation) in (Union, types.UnionType):
+        rest = [a for a in get_args(annotation) if a is not type(None)]
+        if len(rest) == 1:
+            kind, _, inner = _unwrap(rest[0])
+            return kind, True, inner
+    return annotation, False, ()
+
+
+def _require_consistent(source: Source, declared: str) -> None:
+    names = {c.name for c in source.columns}
+    used = {source.key, *source.references, *(c for columns in source.indexes for c in columns)}
+    if used - names:
+        raise SchemaError(f"{declared}: no column {', '.join(sorted(used - names))}")
+    if (
+        not source.name.isidentifier()
+        or keyword.iskeyword(source.name)
+        or source.name.startswith(("_", "sqlite"))
+    ):
+        raise SchemaError(f"{declared}: {source.name!r} cannot name a table; use a plain identifier")
+    if not next(c for c in source.columns if c.name == source.key).required:
+        raise SchemaError(f"{declared}: the key {source.key} may not be optional")
+
+
+def in_order(sources: Iterable[Source]) -> tuple[Source, ...]:
+    """The sources with every referenced one before those that refer to it, else in the order given.
+
+    Raises SchemaError for a reference to an unknown source, a cycle, or two sources of one name.
+    """
+    waiting = list(sources)
+    known = {s.name for s in waiting}
+    if len(known) < len(waiting):
+        raise SchemaError("two sources have the same table name")
+    for source in waiting:
+        if unknown := set(source.references.values()) - known:
+            raise SchemaError(
+                f"{source.name} refers to {', '.join(sorted(unknown))}, which no source declares"
+            )
+    placed: list[Source] = []
+    while waiting:
+        done = {s.name for s in placed}
+        ready = [s for s in waiting if set(s.references.values()) <= done | {s.name}]
+        if not ready:
+            raise SchemaError(f"the references of {', '.join(s.name for s in waiting)} form a circle")
+        placed.append(ready[0])
+        waiting.remove(ready[0])
+    return tuple(placed)
+
+
+def load_sources(path: Path) -> tuple[Source, ...]:
+    """The sources declared in a Python file, in the order of their references.
+
+    The file is run: it must be the user's own.
+    """
+    spec = importlib.util.spec_from_file_location("foundation_user_sources", path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise SchemaError(f"{path}: no Python file of sources there")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # pydantic looks up annotations written as text there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # a user's file can fail in any way; the cause is chained
+        raise SchemaError(f"{path}: {type(error).__name__}: {error}") from error
+    return in_order(sources_in(vars(module).values()))
+
+
+def sources_in(things: Iterable[object]) -> list[Source]:
+    """The sources of all declared records among *things*, each once, in order."""
+    return [t.__source__ for t in things
+            if isinstance(t, type) and issubclass(t, Record) and t is not Record]  # fmt: skip

@@ -1,0 +1,219 @@
+"""One SQLite file: the tables of the sources, one transaction a chunk, and the ledger beside them.
+
+Never open, hash or copy the database with `open()` while a process has it open: closing such a handle drops the
+locks that SQLite holds on the file, and a commit can be lost (sqlite.org/howtocorrupt.html, section 2.2).
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from foundation.errors import SchemaError, StoreError
+from foundation.lock import write_lock
+from foundation.source import Source
+
+APPLICATION_ID = 0x466E6474  # "Fndt", in the header of the file
+_LEDGER_VERSION = 1
+
+
+def quote(name: str) -> str:
+    """A name as SQL takes it; only names from declared sources are ever passed."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def now() -> str:
+    """The time in UTC, as it stands in the ledger."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn what SQLite reports into a StoreError that names the file."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}; {_remedy(error)}") from error
+
+
+def _remedy(error: sqlite3.Error) -> str:
+    name = getattr(error, "sqlite_errorname", "")
+    for begin, remedy in {
+        "SQLITE_FULL": "make room and run the same command again, it goes on where it stopped",
+        "SQLITE_IOERR": "look at the disk, then run the same command again, it goes on where it stopped",
+        "SQLITE_READONLY": "make the file and its folder writable",
+        "SQLITE_CANTOPEN": "the folder must be there and the file readable and writable",
+        "SQLITE_BUSY": "another program is writing to it; wait until it is done",
+        "SQLITE_NOTADB": "name a database that foundation made, or a new file",
+        "SQLITE_CORRUPT": "the file is damaged; restore it, or load the files into a new one",
+    }.items():
+        if name.startswith(begin):
+            return remedy
+    return "the database is as it was before"
+
+
+def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    """A connection in autocommit mode with foreign keys enforced; all connections come from here.
+
+    Raises StoreError when the file is not there (read only) or is not a database of this package.
+    """
+    if read_only and not path.is_file():
+        raise StoreError(f"{path}: no such database; make it with foundation ingest DATA --db {path}")
+    if not path.parent.is_dir():
+        raise StoreError(f"{path}: the folder {path.parent} does not exist; make it first")
+    with told(path):
+        mode = "ro" if read_only else "rwc"
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=10
+        )
+        try:
+            connection.execute("PRAGMA foreign_keys = ON")
+            if connection.execute("PRAGMA foreign_keys").fetchone() != (1,):
+                raise StoreError(f"{path}: this SQLite does not enforce foreign keys; use a full build of it")
+            _require_ours(connection, path, read_only)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _require_ours(connection: sqlite3.Connection, path: Path, read_only: bool) -> None:
+    (mark,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if mark != APPLICATION_ID and (tables or read_only):
+        raise StoreError(f"{path}: a database, but not one of foundation; name another file")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if tables and version != _LEDGER_VERSION:
+        raise StoreError(
+            f"{path}: made by another version of foundation (ledger {version}); load into a new file"
+        )
+
+
+class Store:
+    """The database, open for writing by this process alone; `close` it or use it in a `with`."""
+
+    def __init__(self, path: Path, *, wait_s: float = 10) -> None:
+        self.path = path
+        if not path.parent.is_dir():
+            raise StoreError(f"{path}: the folder {path.parent} does not exist; make it first")
+        self._lock = write_lock(path, wait_s=wait_s)
+        try:
+            self.connection = connect(path, read_only=False)
+            with told(path):
+                self._prepare()
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Bring everything into the one file, on the disk, and let others write."""
+        try:
+            with told(self.path):
+                self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self.connection.close()
+            self._lock.close()
+
+    def _prepare(self) -> None:
+        # WAL: readers go on while a chunk is written. NORMAL: a power loss may take the last chunks with their
+        # checkpoints, which are then read again; `close` syncs everything.
+        (mode,) = self.connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise StoreError(f"{self.path}: no write-ahead log is possible there; use a local disk")
+        self.connection.execute("PRAGMA synchronous = NORMAL")
+        if not self.connection.execute("SELECT 1 FROM sqlite_schema WHERE name = '_runs'").fetchone():
+            with self.transaction():
+                for statement in _statements(files("foundation").joinpath("ledger.sql").read_text("utf-8")):
+                    self.connection.execute(statement)
+                self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                self.connection.execute(f"PRAGMA user_version = {_LEDGER_VERSION}")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; SQLite's errors become StoreErrors."""
+        with told(self.path):
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.connection.execute("COMMIT")
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+                raise
+
+    def execute(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> sqlite3.Cursor:
+        """One statement on the connection."""
+        with told(self.path):
+            return self.connection.execute(sql, parameters)
+
+    def prepare(self, source: Source) -> None:
+        """Make the source's table if it is not there; an empty one gets its indexes after its rows.
+
+        Raises SchemaError when the table was made from another declaration.
+        """
+        wanted = table_sql(source)
+        there = self.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (source.name,)).fetchone()
+        if there and there[0] != wanted:
+            raise SchemaError(
+                f"{self.path}: the table {source.name} was made from another declaration; "
+                f"load into a new database. It is:\n{there[0]}\ndeclared is:\n{wanted}"
+            )
+        with self.transaction():
+            if not there:
+                self.execute(wanted)
+            if not self.execute(f"SELECT 1 FROM {quote(source.name)} LIMIT 1").fetchone():
+                for name, _ in index_sql(source):
+                    self.execute(f"DROP INDEX IF EXISTS {quote(name)}")
+
+    def build_indexes(self, source: Source) -> None:
+        """Make the declared indexes that are not there."""
+        with self.transaction():
+            for _, sql in index_sql(source):
+                self.execute(sql)
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one: `executescript` would commit what is open."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def table_sql(source: Source) -> str:
+    """The statement that makes the source's table."""
+    parts = []
+    for column in source.columns:
+        rule = " PRIMARY KEY" if column.name == source.key else ""
+        rule += " NOT NULL" if column.required else ""
+        if parent := source.references.get(column.name):
+            rule += f" REFERENCES {quote(parent)}"
+        parts.append(f"{quote(column.name)} {column.sql_type}{rule}")
+    parts += ['"_load" INTEGER NOT NULL REFERENCES "_loads"', '"_record" INTEGER NOT NULL']
+    return f"CREATE TABLE {quote(source.name)} (\n  " + ",\n  ".join(parts) + "\n) STRICT"
+
+
+def index_sql(source: Source) -> list[tuple[str, str]]:
+    """Name and statement of each declared index."""
+    named = [(f"idx_{source.name}_{'_'.join(columns)}", columns) for columns in source.indexes]
+    return [
+        (
+            name,
+            f"CREATE INDEX IF NOT EXISTS {quote(name)} ON {quote(source.name)} ({', '.join(map(quote, columns))})",
+        )
+        for name, columns in named
+    ]
