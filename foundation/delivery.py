@@ -133,10 +133,7 @@ class Order(
     payment_mode: Literal["COD", "Prepaid"] = Field(description="COD: cash on delivery")
     amount: Amount = Field(description="rupees")
     failure_reason: (
-        Literal[
-            "Incorrect address", "Stockout", "Traffic congestion", "Warehouse delay", "Weather disruption"
-        ]
-        | None
+        Literal["Incorrect address", "Stockout", "Traffic congestion", "Warehouse delay", "Weather disruption"] | None
     ) = None
     created_at: datetime
 

@@ -75,9 +75,7 @@ def ingest(
         for source in sources:
             store.prepare(source)
         run_id = run_id or ledger.new_run_id()
-        ledger.begin_run(
-            store, run_id, {"data": str(data), "only": [s.name for s in chosen], "chunk_size": chunk_size}
-        )
+        ledger.begin_run(store, run_id, {"data": str(data), "only": [s.name for s in chosen], "chunk_size": chunk_size})
         job = _Job(store, run_id, chunk_size, memory_limit, again, progress, is_stopped)
         loads: list[Load] = []
         for source in chosen:
@@ -127,9 +125,7 @@ def _load_file(job: _Job, source: Source, path: Path) -> Load:
 
 def _refuse(job: _Job, source: Source, path: Path, refusal: SourceError) -> Load:
     """Enter a file that is refused as a load of nothing, with one reject that has no record."""
-    load = Load(
-        source.name, str(path), 0, source.fingerprint, job.run_id, status="refused", warnings=[str(refusal)]
-    )
+    load = Load(source.name, str(path), 0, source.fingerprint, job.run_id, status="refused", warnings=[str(refusal)])
     why = Error("file", refusal.code, None, None, str(refusal))
     with job.store.transaction():
         ledger.save_load(job.store, load)
@@ -168,9 +164,7 @@ def _load_chunks(job: _Job, source: Source, reader: Reader, load: Load) -> None:
         with job.store.transaction():
             result = put(job.store, source, verdict, load=load.load_id, same_file=same_file)
             rejected = sorted([*verdict.rejected, *result.rejected])
-            ledger.save_rejects(
-                job.store, load, ((damaged, *chunk.locate(damaged.record)) for damaged in rejected)
-            )
+            ledger.save_rejects(job.store, load, ((damaged, *chunk.locate(damaged.record)) for damaged in rejected))
             load.read += chunk.size
             load.inserted += result.inserted
             load.updated += result.updated
@@ -187,9 +181,7 @@ def _load_chunks(job: _Job, source: Source, reader: Reader, load: Load) -> None:
             return _stop(job, load, "stopped on request")
         if memory.is_tight():
             if memory.is_spent() and size <= SMALLEST_CHUNK:
-                return _stop(
-                    job, load, f"{rss:,} bytes of memory are in use, the limit is {job.memory_limit:,}"
-                )
+                return _stop(job, load, f"{rss:,} bytes of memory are in use, the limit is {job.memory_limit:,}")
             size = max(size // 2, min(size, SMALLEST_CHUNK))
     return None
 

@@ -75,9 +75,7 @@ def end_run(store: Store, run_id: str, status: str) -> None:
 
 def read_load(store: Store, load_id: int) -> Load:
     """The load with this number."""
-    return _load(
-        store.execute(f"SELECT {_LOAD_COLUMNS} FROM _loads WHERE load_id = ?", (load_id,)).fetchone()
-    )
+    return _load(store.execute(f"SELECT {_LOAD_COLUMNS} FROM _loads WHERE load_id = ?", (load_id,)).fetchone())
 
 
 def last_load(store: Store, source: Source, path: str) -> Load | None:
@@ -98,9 +96,7 @@ _LOAD_COLUMNS = ", ".join(f.name for f in fields(Load))
 
 def _load(row: tuple[Any, ...]) -> Load:
     values = dict(zip((f.name for f in fields(Load)), row, strict=True))
-    return Load(
-        **values | {"header": json.loads(values["header"]), "warnings": json.loads(values["warnings"])}
-    )
+    return Load(**values | {"header": json.loads(values["header"]), "warnings": json.loads(values["warnings"])})
 
 
 def save_load(store: Store, load: Load) -> None:
@@ -122,9 +118,7 @@ def save_load(store: Store, load: Load) -> None:
 
 def loads_of_file(store: Store, load: Load) -> set[int]:
     """The loads that stored records of the same version of the same file."""
-    return {
-        number for (number,) in store.execute("SELECT load_id FROM _loads WHERE origin = ?", (load.origin,))
-    }
+    return {number for (number,) in store.execute("SELECT load_id FROM _loads WHERE origin = ?", (load.origin,))}
 
 
 def checkpoint(store: Store, load: Load) -> tuple[Position, str] | None:
@@ -136,9 +130,7 @@ def checkpoint(store: Store, load: Load) -> tuple[Position, str] | None:
     return (Position(*found[:3]), found[3]) if found else None
 
 
-def save_chunk(
-    store: Store, load: Load, chunk: Chunk, *, records: int, seconds: float, rss_bytes: int
-) -> None:
+def save_chunk(store: Store, load: Load, chunk: Chunk, *, records: int, seconds: float, rss_bytes: int) -> None:
     """Count a step of *records* and write the checkpoint behind *chunk*, inside the open transaction."""
     store.execute(
         """
@@ -158,9 +150,7 @@ def save_chunk(
     save_load(store, load)
 
 
-def save_rejects(
-    store: Store, load: Load, rejected: Iterable[tuple[Damaged, Place | None, bytes | None]]
-) -> None:
+def save_rejects(store: Store, load: Load, rejected: Iterable[tuple[Damaged, Place | None, bytes | None]]) -> None:
     """Keep refused records with their place, bytes and reasons, inside the open transaction."""
     (last,) = store.execute("SELECT coalesce(max(reject_id), 0) FROM _rejects").fetchone()
     for reject_id, (damaged, place, raw) in enumerate(rejected, last + 1):
@@ -226,9 +216,7 @@ def require_conservation(store: Store, source: Source, load: Load) -> None:
 
     Raises StoreError with the figures when it is not so; that is a mistake in this package, never in a file.
     """
-    (stored,) = store.execute(
-        f"SELECT count(*) FROM {quote(source.name)} WHERE _load = ?", (load.load_id,)
-    ).fetchone()
+    (stored,) = store.execute(f"SELECT count(*) FROM {quote(source.name)} WHERE _load = ?", (load.load_id,)).fetchone()
     (rejected,) = store.execute("SELECT count(*) FROM _rejects WHERE load_id = ?", (load.load_id,)).fetchone()
     (read,) = store.execute(
         "SELECT coalesce(sum(records), 0) FROM _chunks WHERE load_id = ?", (load.load_id,)
@@ -245,9 +233,7 @@ def count_checks(store: Store, source: Source, load: Load) -> None:
     if not source.checks:
         return
     sums = ", ".join(f"count(*) FILTER (WHERE NOT ({condition}))" for condition in source.checks.values())
-    counts = store.execute(
-        f"SELECT {sums} FROM {quote(source.name)} WHERE _load = ?", (load.load_id,)
-    ).fetchone()
+    counts = store.execute(f"SELECT {sums} FROM {quote(source.name)} WHERE _load = ?", (load.load_id,)).fetchone()
     store.connection.executemany(
         "INSERT OR REPLACE INTO _stats VALUES (?, ?, 'check', ?, ?)",
         [(load.load_id, source.name, name, count) for name, count in zip(source.checks, counts, strict=True)],

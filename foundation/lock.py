@@ -29,9 +29,7 @@ def write_lock(database: Path, *, wait_s: float) -> IO[str]:
             file.seek(0)
             writer = file.read().strip() or "another process"
             file.close()
-            raise StoreError(
-                f"{database}: {writer} is writing to it; waited {wait_s:g} s, try again when it is done"
-            )
+            raise StoreError(f"{database}: {writer} is writing to it; waited {wait_s:g} s, try again when it is done")
         time.sleep(0.05)
     file.seek(0)
     file.truncate()

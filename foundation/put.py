@@ -6,7 +6,7 @@ and keys looked up, by one statement each.
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -71,9 +71,7 @@ def _put_one_by_one(store: Store, source: Source, stamped: list[Row], load: int,
         (new if not there else unchanged if there[:-2] == row[:-1] else changed).append(row)
         stored[row[key]] = (*row, load)
     store.connection.executemany(_insert_sql(source, load), new)
-    store.connection.executemany(
-        _update_sql(source, load), [(*row, row[key]) for row in (*changed, *unchanged)]
-    )
+    store.connection.executemany(_update_sql(source, load), [(*row, row[key]) for row in (*changed, *unchanged)])
     return Put(len(new), len(changed), len(unchanged), rejected)
 
 
@@ -103,7 +101,7 @@ def _orphans(store: Store, source: Source, rows: list[Row]) -> list[list[Error]]
     for column, parent in source.references.items():
         at = source.position(column)
         values = {row[at] for row in rows} - {None}
-        missing = {value: code for value, code in _missing(store, parent, values)}
+        missing = dict(_missing(store, parent, values))
         for row, wrong in zip(rows, errors, strict=True):
             if code := missing.get(row[at]):
                 wrong.append(Error("relation", code, column, str(row[at]), _MISSING[code].format(parent)))
@@ -116,7 +114,7 @@ _MISSING = {
 }
 
 
-def _missing(store: Store, parent: str, values: set[Value]) -> Iterable[tuple[Value, str]]:
+def _missing(store: Store, parent: str, values: set[Value]) -> Iterator[tuple[Value, str]]:
     """Those of *values* that are no key of *parent*, each with its code."""
     (key,) = store.execute("SELECT name FROM pragma_table_info(?) WHERE pk = 1", (parent,)).fetchone()
     return store.execute(

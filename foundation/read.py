@@ -143,9 +143,7 @@ class Reader:
             piece = self._read_clean(lines) or self._read_carefully(lines, limit)
             self._sha.update(b"".join(piece.lines))
             self.at = chunk.end = piece.end = self._skip_rest(piece)
-            chunk.rows += (
-                piece.rows if self._order is None else [[row[i] for i in self._order] for row in piece.rows]
-            )
+            chunk.rows += piece.rows if self._order is None else [[row[i] for i in self._order] for row in piece.rows]
             chunk.records += piece.records
             chunk.damaged += piece.damaged
             chunk.pieces.append(piece)
@@ -206,9 +204,7 @@ class Reader:
         while (line := self._lines.one()) and not line.removeprefix(_BOM).strip(b"\r\n"):
             blank.append(line)
         if not line:
-            raise SourceError(
-                "empty_file", f"{path}: the file is empty; its first line should name the columns"
-            )
+            raise SourceError("empty_file", f"{path}: the file is empty; its first line should name the columns")
         for magic, what in _FOREIGN.items():
             if line.startswith(magic):
                 raise SourceError("not_text", f"{path}: no CSV text but {what}")
@@ -221,9 +217,7 @@ class Reader:
         except UnicodeDecodeError:
             header = []
         if not header or any("\0" in name for name in header):
-            raise SourceError(
-                "not_text", f"{path}: no CSV text; its first line cannot be read as column names"
-            )
+            raise SourceError("not_text", f"{path}: no CSV text; its first line cannot be read as column names")
         return header
 
     def _match(self, source: Source, path: Path) -> list[int] | None:
@@ -249,9 +243,7 @@ def reread(raws: Iterable[tuple[int, bytes]], header: list[str], source: Source)
         lines = io.BytesIO(raw).readlines()
         span = Scanner(lines, bytes, header).spans(1)[0]
         if span.errors:
-            chunk.damaged.append(
-                Damaged(record, span.errors, span.fields[key] if len(span.fields) > key else None)
-            )
+            chunk.damaged.append(Damaged(record, span.errors, span.fields[key] if len(span.fields) > key else None))
         else:
             chunk.rows.append([span.fields[at] for at in order])
             chunk.records.append(record)

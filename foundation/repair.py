@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import groupby
 from typing import NamedTuple
 
@@ -20,7 +19,7 @@ from foundation.ledger import (
 from foundation.put import put
 from foundation.read import reread
 from foundation.source import Source
-from foundation.store import Store, now, quote
+from foundation.store import Store, quote
 from foundation.validate import judge
 
 _BATCH = 1_000  # rejects held in memory at once
@@ -50,9 +49,10 @@ def _readmit(store: Store, source: Source, run_id: str) -> list[Load]:
         for load_id, kept in groupby(batch, key=lambda reject: reject.load_id):
             old = read_load(store, load_id)
             if old.origin not in loads:
-                fresh = {"load_id": 0, "kind": "release", "run_id": run_id, "started": now(), "warnings": []}
-                counts = dict.fromkeys(("read", "inserted", "updated", "unchanged", "rejected", "seconds"), 0)
-                loads[old.origin] = replace(old, **fresh, **counts)
+                loads[old.origin] = Load(
+                    source.name, old.path, old.bytes, source.fingerprint, run_id,
+                    kind="release", origin=old.origin, header=old.header, sha256=old.sha256,
+                )  # fmt: skip
             _judge_again(store, source, list(kept), old, loads[old.origin])
     stored = [load for load in loads.values() if load.read]
     for load in stored:

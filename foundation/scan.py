@@ -45,10 +45,10 @@ class Span(NamedTuple):
 
 
 class _Scanned(NamedTuple):
-    """What the grammar says of the record that begins at a line; `fields` holds no more than there are columns."""
+    """What the grammar says of the record that begins at a line; `width` counts its fields, `fields` holds no more than there are columns."""
 
     lines: int
-    count: int
+    width: int
     fields: list[bytes]
     damage: str | None
 
@@ -129,24 +129,24 @@ class Scanner:
 
     def _span(self, at: int) -> Span:
         scanned = self.scan(at)
-        if scanned.count == len(self._columns) and scanned.damage is None:
+        if scanned.width == len(self._columns) and scanned.damage is None:
             fields, errors = _decode(self._columns, scanned.fields)
             return Span(at, at + scanned.lines, fields, errors)
         lines, damage = self._cut(at, scanned)
         before = [field[:_KEPT].decode(errors="replace") for field in scanned.fields]
         if damage:
             return Span(at, at + lines, before, [Error("parse", damage, None, None, _DAMAGE[damage])])
-        code = "too_few_fields" if scanned.count < len(self._columns) else "too_many_fields"
-        message = f"{scanned.count:,} fields where the header has {len(self._columns)}"
+        code = "too_few_fields" if scanned.width < len(self._columns) else "too_many_fields"
+        message = f"{scanned.width:,} fields where the header has {len(self._columns)}"
         return Span(at, at + lines, before, [Error("parse", code, None, None, message)])
 
     def _cut(self, at: int, scanned: _Scanned) -> tuple[int, str | None]:
         """How many lines a record that does not hold takes with it, and its damage; None: a wrong field count."""
         wanted = len(self._columns)
-        if scanned.damage == "field_too_large" and scanned.count == wanted:
+        if scanned.damage == "field_too_large" and scanned.width == wanted:
             return scanned.lines, scanned.damage
         if scanned.damage is None and scanned.lines == 1:
-            return (2, "stray_quote") if self._is_torn(at, scanned.count) else (1, None)
+            return (2, "stray_quote") if self._is_torn(at, scanned.width) else (1, None)
         if scanned.damage is None and not any(map(self._holds, range(at + 1, at + scanned.lines))):
             return scanned.lines, None
         # The quotes cannot be trusted any more. The separators of a line can: the record takes lines until it has
@@ -162,14 +162,11 @@ class Scanner:
         """Whether the rest of a short line is the next one: a field of two lines that lost its first quote."""
         if count >= len(self._columns) or not self._has(at + 1):
             return False
-        return (
-            count + self.lines[at + 1].count(b",") == len(self._columns)
-            and self.scan(at + 1).damage is not None
-        )
+        return count + self.lines[at + 1].count(b",") == len(self._columns) and self.scan(at + 1).damage is not None
 
     def _holds(self, at: int) -> bool:
         scanned = self.scan(at)
-        return scanned.damage is None and scanned.count == len(self._columns)
+        return scanned.damage is None and scanned.width == len(self._columns)
 
     def _has(self, at: int) -> bool:
         if at == len(self.lines) and (line := self._more()):

@@ -99,7 +99,7 @@ class Record(BaseModel):
         super().__init_subclass__()
 
     @classmethod
-    def __pydantic_init_subclass__(
+    def __pydantic_init_subclass__(  # type: ignore[override]  # the class keywords are named, not gathered
         cls,
         *,
         table: str,
@@ -169,11 +169,7 @@ def _require_consistent(source: Source, declared: str) -> None:
     used = {source.key, *source.references, *(c for columns in source.indexes for c in columns)}
     if used - names:
         raise SchemaError(f"{declared}: no column {', '.join(sorted(used - names))}")
-    if (
-        not source.name.isidentifier()
-        or keyword.iskeyword(source.name)
-        or source.name.startswith(("_", "sqlite"))
-    ):
+    if not source.name.isidentifier() or keyword.iskeyword(source.name) or source.name.startswith(("_", "sqlite")):
         raise SchemaError(f"{declared}: {source.name!r} cannot name a table; use a plain identifier")
     if not next(c for c in source.columns if c.name == source.key).required:
         raise SchemaError(f"{declared}: the key {source.key} may not be optional")
@@ -190,9 +186,7 @@ def in_order(sources: Iterable[Source]) -> tuple[Source, ...]:
         raise SchemaError("two sources have the same table name")
     for source in waiting:
         if unknown := set(source.references.values()) - known:
-            raise SchemaError(
-                f"{source.name} refers to {', '.join(sorted(unknown))}, which no source declares"
-            )
+            raise SchemaError(f"{source.name} refers to {', '.join(sorted(unknown))}, which no source declares")
     placed: list[Source] = []
     while waiting:
         done = {s.name for s in placed}

@@ -88,9 +88,7 @@ def _require_ours(connection: sqlite3.Connection, path: Path, read_only: bool) -
         raise StoreError(f"{path}: a database, but not one of foundation; name another file")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if tables and version != _LEDGER_VERSION:
-        raise StoreError(
-            f"{path}: made by another version of foundation (ledger {version}); load into a new file"
-        )
+        raise StoreError(f"{path}: made by another version of foundation (ledger {version}); load into a new file")
 
 
 class Store:

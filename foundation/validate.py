@@ -8,7 +8,7 @@ plain digits, plain decimal numbers, `YYYY-MM-DD HH:MM:SS`. Timestamps stay text
 from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic import Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
 from foundation.read import Chunk, Damaged
@@ -29,6 +29,10 @@ _DATE = (
 )
 _TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
 _IN_CALENDAR = {"error": "a day that exists in the calendar"}
+_LIMITS = {  # what SQLite can hold; a column's own constraints come after and narrow it
+    "int": (Field(ge=-(2**63), le=2**63 - 1),),
+    "float": (Field(allow_inf_nan=False),),
+}
 _PATTERNS = {  # how a type is written in a file, and pydantic's name for text that is not
     "int": ("^-?[0-9]+$", "int_parsing"),
     "float": (r"^-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$", "float_parsing"),
@@ -85,8 +89,8 @@ def _optional(source: Source) -> list[int]:
 @lru_cache(maxsize=64)
 def _adapter(source: Source) -> TypeAdapter[list[Row]]:
     """Judges a list of raw rows in one call; built once for each source."""
-    row = tuple[tuple(map(_reading, source.columns))]  # type: ignore[misc]
-    return TypeAdapter(list[row])  # type: ignore[valid-type]
+    row: Any = tuple.__class_getitem__(tuple(map(_reading, source.columns)))
+    return TypeAdapter(list[row])
 
 
 def _reading(column: Column) -> Any:
@@ -94,7 +98,8 @@ def _reading(column: Column) -> Any:
     kind: Any = column.kind if column.kind.__name__ in ("int", "float") else str
     if column.vocabulary:
         kind = Literal[column.vocabulary]
-    reading = Annotated[(kind, *column.constraints, _Written(column))]  # type: ignore[misc]
+    limits = _LIMITS.get(column.kind.__name__, ())
+    reading: Any = Annotated[(kind, *limits, *column.constraints, _Written(column))]
     return reading if column.required else reading | None
 
 
@@ -113,20 +118,11 @@ class _Written:
             return core_schema.chain_schema([_text(f"^{_DATE}$", "date_parsing", _IN_CALENDAR), inner])
         if name in _PATTERNS:
             pattern, code = _PATTERNS[name]
-            return core_schema.chain_schema([_text(pattern, code), _bounded(inner)])
+            return core_schema.chain_schema([_text(pattern, code), inner])
         if self._column.required and not self._column.vocabulary:
             # One visible character is enough; the pattern costs less than a look at the text in Python.
             return core_schema.chain_schema([core_schema.str_schema(pattern=r"\S"), inner])
         return inner
-
-
-def _bounded(schema: CoreSchema) -> CoreSchema:
-    if schema["type"] == "int":  # SQLite's whole numbers have 64 bits
-        schema.setdefault("ge", -(2**63))
-        schema.setdefault("le", 2**63 - 1)
-    if schema["type"] == "float":
-        schema["allow_inf_nan"] = False
-    return schema
 
 
 def _text(pattern: str, code: Any, context: dict[str, Any] | None = None) -> CoreSchema:
