@@ -11,12 +11,17 @@ from foundation.errors import (
 )
 from foundation.ingest import Run, ingest
 from foundation.ledger import Load
-from foundation.source import Record, Source, load_sources
+from foundation.query import Database, Page, Query
+from foundation.query import Database as open  # noqa: A004  # meant: foundation.open(path)
+from foundation.source import Record, Source, load_sources, with_parents
 
 __all__ = [
     "SOURCES",
+    "Database",
     "FoundationError",
     "Load",
+    "Page",
+    "Query",
     "QueryError",
     "Record",
     "ReportError",
@@ -27,4 +32,6 @@ __all__ = [
     "StoreError",
     "ingest",
     "load_sources",
+    "open",
+    "with_parents",
 ]

@@ -2,8 +2,9 @@
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 from foundation.errors import StoreError
 
@@ -13,32 +14,32 @@ except ImportError:  # no such locks on this system; SQLite's own still keep eve
     fcntl = None  # type: ignore[assignment]
 
 
-def write_lock(database: Path, *, wait_s: float) -> IO[str]:
+def write_lock(database: Path, *, wait_s: float) -> BinaryIO:
     """The lock for writing to *database*, held until it is closed.
 
     Raises StoreError that says who writes when another process still holds it after *wait_s* seconds.
     """
-    path = database.with_name(database.name + ".lock")
+    path = database.resolve()
+    path = path.with_name(path.name + ".lock")
     try:
-        file = path.open("a+")
+        file = path.open("a+b", buffering=0)
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}; the folder of the database must be writable") from error
     deadline = time.monotonic() + wait_s
     while not _is_taken(file):
         if time.monotonic() > deadline:
             file.seek(0)
-            writer = file.read().strip() or "another process"
+            writer = file.read().decode() or "another process"
             file.close()
             raise StoreError(f"{database}: {writer} is writing to it; waited {wait_s:g} s, try again when it is done")
         time.sleep(0.05)
-    file.seek(0)
-    file.truncate()
-    file.write(f"process {os.getpid()} (since {time.strftime('%Y-%m-%d %H:%M:%S')})")
-    file.flush()
+    with suppress(OSError):  # the lock holds even if the disk is too full for the name of its holder
+        file.truncate(0)
+        file.write(f"process {os.getpid()} (since {time.strftime('%Y-%m-%d %H:%M:%S')})".encode())
     return file
 
 
-def _is_taken(file: IO[str]) -> bool:
+def _is_taken(file: BinaryIO) -> bool:
     if fcntl is None:
         return True
     try:

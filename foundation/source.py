@@ -198,6 +198,15 @@ def in_order(sources: Iterable[Source]) -> tuple[Source, ...]:
     return tuple(placed)
 
 
+def with_parents(sources: Iterable[Source], names: Iterable[str]) -> list[str]:
+    """The sources of these *names* and all that they refer to, near and far, in the order given."""
+    wanted = set(names)
+    for source in reversed(in_order(sources)):  # children stand last
+        if source.name in wanted:
+            wanted |= set(source.references.values())
+    return [source.name for source in sources if source.name in wanted]
+
+
 def load_sources(path: Path) -> tuple[Source, ...]:
     """The sources declared in a Python file, in the order of their references.
 

@@ -6,7 +6,7 @@ locks that SQLite holds on the file, and a commit can be lost (sqlite.org/howtoc
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -46,7 +46,7 @@ def _remedy(error: sqlite3.Error) -> str:
         "SQLITE_FULL": "make room and run the same command again, it goes on where it stopped",
         "SQLITE_IOERR": "look at the disk, then run the same command again, it goes on where it stopped",
         "SQLITE_READONLY": "make the file and its folder writable",
-        "SQLITE_CANTOPEN": "the folder must be there and the file readable and writable",
+        "SQLITE_CANTOPEN": "the folder must be there, and it and the file be readable and writable",
         "SQLITE_BUSY": "another program is writing to it; wait until it is done",
         "SQLITE_NOTADB": "name a database that foundation made, or a new file",
         "SQLITE_CORRUPT": "the file is damaged; restore it, or load the files into a new one",
@@ -96,16 +96,13 @@ class Store:
 
     def __init__(self, path: Path, *, wait_s: float = 10) -> None:
         self.path = path
-        if not path.parent.is_dir():
-            raise StoreError(f"{path}: the folder {path.parent} does not exist; make it first")
-        self._lock = write_lock(path, wait_s=wait_s)
-        try:
-            self.connection = connect(path, read_only=False)
+        self.connection = connect(path, read_only=False)  # first: no lock file is put beside what is not ours
+        with ExitStack() as undone:
+            undone.callback(self.connection.close)
+            self._lock = undone.enter_context(write_lock(path, wait_s=wait_s))
             with told(path):
                 self._prepare()
-        except BaseException:
-            self._lock.close()
-            raise
+            undone.pop_all()
 
     def __enter__(self) -> Self:
         return self

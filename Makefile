@@ -1,0 +1,43 @@
+# `make report` and `make test` are the two commands; each sets up what it needs. `make` alone lists all targets.
+PYTHON ?= python3
+DATA ?= data/sample
+OUT ?= reports
+DB ?= $(OUT)/$(notdir $(abspath $(DATA))).db
+ARGS ?=
+BIN := .venv/bin
+export JUPYTER_PREFER_ENV_PATH = 1
+
+help:  ## list the targets
+	@echo "make report [DATA=folder] [OUT=reports] [DB=file] [ARGS=options] · make test · and:"
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)' && $(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && touch $@
+
+report: .venv/ready  ## load DATA through the notebooks and make pages of them
+	@mkdir -p $(OUT)
+	$(BIN)/foundation report $(DATA) --db $(DB) --out $(OUT) $(ARGS)
+
+test: .venv/ready  ## format, lint, types, tests, and the notebooks as tests
+	$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy
+	$(BIN)/pytest --quiet --cov --cov-report=
+	$(BIN)/pytest --quiet --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval.cfg --cov --cov-append notebooks
+
+lab: .venv/ready  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+notebooks: .venv/ready  ## run the notebooks on the sample again and keep their outputs
+	$(BIN)/python notebooks/refresh.py
+
+sample: .venv/ready  ## make the sample data again
+	$(BIN)/foundation sample data/sample --orders 400 --faults 0.03 --seed 7
+
+lock: .venv/ready  ## pin all packages again, newest versions first (needs uv)
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -o requirements.lock
+
+clean:  ## take away what was made, but no report
+	rm -rf .venv .mypy_cache .ruff_cache .hypothesis .coverage* build dist
+
+.PHONY: help report test lab notebooks sample lock clean

@@ -1,0 +1,310 @@
+"""The command line: `foundation VERB …`, the same as `python -m foundation VERB …`.
+
+Tables for people go to standard output, progress and messages to standard error. Exit status: 0 done; 1 done, but
+something was refused; 2 could not be done.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from foundation.delivery import SOURCES
+from foundation.errors import FoundationError
+from foundation.ingest import Run, ingest
+from foundation.memory import parse_bytes
+from foundation.query import Database
+from foundation.source import Source, load_sources, with_parents
+from foundation.stats import REJECT_COLUMNS, describe, reasons, rejects
+from foundation.terminal import show_csv, show_progress, show_table
+
+_COUNTS = ("read", "inserted", "updated", "unchanged", "rejected")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit status."""
+    options = _parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
+    try:
+        status: int = options.run(options)
+    except FoundationError as error:
+        print(f"foundation: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Tie `--order-by -COL` together, which argparse would take for two options."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] == "--order-by":
+            joined[-1] = f"--order-by={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="foundation", description="Load recurring CSV exports into a database you can trust, and report on it."
+    )
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    sample = _verb(verbs, "sample", _sample, "write eight files like the real ones")
+    sample.add_argument("out", metavar="OUT", type=Path, help="folder to write into")
+    sample.add_argument("--orders", type=_positive, default=10_000, metavar="N", help="orders to write (10000)")
+    sample.add_argument("--faults", type=float, default=0.0, metavar="SHARE", help="share of damaged records (0.0)")
+    sample.add_argument("--seed", type=int, default=0, help="another seed gives other files (0)")
+
+    check = _verb(verbs, "check", _check, "judge everything, store nothing")
+    _add_data(check)
+
+    load = _verb(verbs, "ingest", _ingest, "load a delivery into a database")
+    _add_data(load)
+    _add_load_options(load)
+    load.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
+
+    report = _verb(verbs, "report", _report, "load a delivery through the notebooks, and make pages of them")
+    _add_data(report)
+    _add_load_options(report)
+    report.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="where reports go (reports)")
+
+    stats = _verb(verbs, "stats", _stats, "tables, columns, loads and checks of a database")
+    _add_db(stats)
+    stats.add_argument("--source", action="append", default=[], metavar="S", help="this table only; may be repeated")
+    stats.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
+
+    page = _verb(verbs, "page", _page, "one page of a table")
+    page.add_argument("table", metavar="TABLE")
+    _add_db(page)
+    page.add_argument("--where", action="append", default=[], metavar="COL=VALUE", help="COL= finds missing values")
+    page.add_argument("--order-by", action="append", default=[], metavar="COL or -COL", help="a minus: descending")
+    page.add_argument("--columns", metavar="A,B", help="only these columns")
+    page.add_argument("--size", type=_positive, default=100, metavar="N", help="rows on the page (100)")
+    place = page.add_mutually_exclusive_group()
+    place.add_argument("--after", metavar="TOKEN", help="the page behind the one that gave this token")
+    place.add_argument("--page", type=_positive, metavar="N", help="the page with this number, from 1")
+    page.add_argument("--format", choices=("table", "csv", "json"), default="table")
+
+    refused = _verb(verbs, "rejects", _rejects, "what was refused, where and why: one line an error")
+    _add_db(refused)
+    refused.add_argument("--source", metavar="S", help="of this source only")
+    refused.add_argument("--code", metavar="C", help="with this code only, such as literal_error")
+    refused.add_argument("--format", choices=("table", "csv", "jsonl"), default="table")
+    return parser
+
+
+def _verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], int], told: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(name, help=told, description=told.capitalize() + ".")
+    parser.set_defaults(run=run)
+    parser.add_argument("--sources", type=Path, metavar="FILE.py", help="a file of your own source classes")
+    return parser
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", metavar="DATA", type=Path, help="a folder with <source>.csv")
+    parser.add_argument("--source", action="append", default=[], metavar="S", help="this source only; may be repeated")
+
+
+def _add_db(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--db", type=Path, required=True, metavar="DB", help="the database file")
+
+
+def _add_load_options(parser: argparse.ArgumentParser) -> None:
+    _add_db(parser)
+    parser.add_argument("--chunk-size", type=_positive, default=1_000, metavar="N", help="records a chunk (1000)")
+    parser.add_argument(
+        "--memory-limit", type=_size, default="500MB", metavar="SIZE", help="stop cleanly rather than use more (500MB)"
+    )
+    parser.add_argument(
+        "--max-rejects", type=_tolerance, metavar="N or P%", help="exit with 1 when more records are refused"
+    )
+    parser.add_argument("--again", action="store_true", help="read files again that have not changed")
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number of at least 1 is wanted, got {text!r}")
+    return int(text)
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _tolerance(text: str) -> Callable[[int], float]:
+    """How many rejects are let pass, as a function of the records read."""
+    number, percent, _ = text.partition("%")
+    with suppress(ValueError):
+        if percent and 0 <= float(number) <= 100:
+            return lambda read: read * float(number) / 100
+        if not percent and int(number) >= 0:
+            return lambda read: int(number)
+    raise argparse.ArgumentTypeError(f"a number like 100 or a share like 0.5% is wanted, got {text!r}")
+
+
+def _sources(options: argparse.Namespace) -> Sequence[Source]:
+    return load_sources(options.sources) if options.sources else SOURCES
+
+
+def _sample(options: argparse.Namespace) -> int:
+    from foundation.sample import write_sample
+
+    faults = write_sample(options.out, orders=options.orders, faults=options.faults, seed=options.seed)
+    print(f"{options.out}: eight files, {options.orders:,} orders, {len(faults):,} records that will be refused")
+    return 0
+
+
+def _ingest(options: argparse.Namespace) -> int:
+    run = _load(
+        options, options.db, options.source,
+        chunk_size=options.chunk_size, memory_limit=options.memory_limit, again=options.again,
+    )  # fmt: skip
+    if options.json:
+        told = {"run_id": run.run_id, "status": run.status, "loads": [load.summary() for load in run.loads]}
+        print(json.dumps(told, indent=2))
+    else:
+        _show_run(run)
+        if any(load.rejected for load in run.loads):
+            print(f"What was refused, where and why: foundation rejects --db {options.db}", file=sys.stderr)
+    read, rejected = (sum(getattr(load, name) for load in run.loads) for name in ("read", "rejected"))
+    return _exit_status(run.status, read, rejected, options)
+
+
+def _load(options: argparse.Namespace, db: Path, only: Sequence[str], **more: Any) -> Run:
+    """Load with a bar for each file; a signal to end lets the chunk at hand be stored first."""
+    asked: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _: asked.append(received))
+    with show_progress() as progress:
+        return ingest(
+            options.data, db, sources=_sources(options), only=only, progress=progress,
+            is_stopped=lambda: bool(asked), **more,
+        )  # fmt: skip
+
+
+def _show_run(run: Run) -> None:
+    rows = [
+        (load.source, load.status, *(getattr(load, name) for name in _COUNTS), load.seconds, load.peak_rss_bytes / 1e6)
+        for load in run.loads
+    ]
+    show_table(("source", "status", *_COUNTS, "seconds", "peak MB"), rows, title=f"Run {run.run_id}: {run.status}")
+    for load in run.loads:
+        for warning in load.warnings:
+            print(f"{load.source}: {warning}", file=sys.stderr)
+
+
+def _exit_status(status: str, read: int, rejected: int, options: argparse.Namespace) -> int:
+    if status == "stopped":
+        return 2
+    if options.max_rejects and rejected > options.max_rejects(read):
+        print(f"foundation: {rejected:,} of {read:,} records were refused, more than --max-rejects", file=sys.stderr)
+        return 1
+    return 1 if status == "refused" else 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Load into a database that is thrown away: keys and references can only be judged against stored rows."""
+    sources = _sources(options)
+    with tempfile.TemporaryDirectory(prefix="foundation-") as scratch:
+        db = Path(scratch) / "check.db"
+        run = _load(options, db, only=with_parents(sources, options.source))
+        wanted = [load for load in run.loads if not options.source or load.source in options.source]
+        _show_run(Run(run.run_id, run.status, tuple(wanted)))
+        with Database(db, sources=sources) as database:
+            found = [r for r in reasons(database) if not options.source or r["source"] in options.source]
+        if found:
+            show_table(
+                list(found[0]),
+                [list(r.values()) for r in found],
+                title="Why records are refused, with one example each",
+            )
+    if run.status == "stopped":
+        return 2
+    return 1 if any(load.rejected or load.status == "refused" for load in wanted) else 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from foundation.report.run import make_report
+
+    report = make_report(
+        options.data, options.db, options.out, sources=_sources(options), only=options.source,
+        parameters={
+            "chunk_size": options.chunk_size, "memory_limit": f"{options.memory_limit}", "again": options.again,
+            "sources": str(options.sources.absolute()) if options.sources else "",
+        },
+    )  # fmt: skip
+    print(f"{report.stored:,} of {report.read:,} records stored, {report.rejected:,} refused: {report.status}")
+    print(f"Open {report.folder / 'index.html'}")
+    failed = any(page.failure for page in report.pages)
+    return max(_exit_status(report.status, report.read, report.rejected, options), int(failed))
+
+
+def _stats(options: argparse.Namespace) -> int:
+    with Database(options.db, sources=_sources(options)) as database:
+        for name in options.source:
+            database[name]  # an unknown table is told here
+        told = describe(database, options.source)
+    if options.json:
+        print(json.dumps(told, indent=2))
+        return 0
+    for name, table in told["tables"].items():
+        names = ("count", "missing", "distinct", "least", "greatest", "mean")
+        rows = [(column, *(figures.get(n) for n in names)) for column, figures in table["columns"].items()]
+        show_table(("column", *names), rows, title=f"{name}: {table['rows']:,} rows")
+    show_table(("source", "check", "rows that break it"), [tuple(c.values()) for c in told["checks"]], title="Checks")
+    loads = [(load["load_id"], load["source"], load["status"], *(load[n] for n in _COUNTS)) for load in told["loads"]]
+    show_table(("load", "source", "status", *_COUNTS), loads, title="Loads")
+    return 0
+
+
+def _page(options: argparse.Namespace) -> int:
+    with Database(options.db, sources=_sources(options)) as database:
+        query = database[options.table]
+        for condition in options.where:
+            column, equals, value = condition.partition("=")
+            if not equals:
+                raise FoundationError(f"--where {condition}: write it as COL=VALUE")
+            query = query.where(**{column: value or None})
+        query = query.order_by(*options.order_by)
+        if options.columns:
+            query = query.select(*options.columns.split(","))
+        page = query.page(options.size, after=options.after, number=options.page)
+    if options.format == "json":
+        print(json.dumps({"rows": page.records(), "next": page.next, "total": page.total}, ensure_ascii=False))
+    elif options.format == "csv":
+        show_csv(page.columns, page.rows)
+    else:
+        show_table(page.columns, page.rows, title=f"{options.table}: {len(page.rows):,} of {page.total:,} rows")
+        if page.next:
+            print(f"The next page: --after {page.next}", file=sys.stderr)
+    return 0
+
+
+def _rejects(options: argparse.Namespace) -> int:
+    with Database(options.db, sources=_sources(options)) as database:
+        found = rejects(database, source=options.source, code=options.code)
+        if options.format == "jsonl":
+            for reject in found:
+                print(json.dumps(reject, ensure_ascii=False))
+        elif options.format == "csv":
+            show_csv(REJECT_COLUMNS, (list(reject.values()) for reject in found))
+        else:
+            columns = [name for name in REJECT_COLUMNS if name != "path"]
+            show_table(columns, [[reject[name] for name in columns] for reject in found])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Notebooks → executed notebooks, pages and indexes."""

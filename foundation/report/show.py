@@ -1,0 +1,87 @@
+"""What notebooks show: plots and sentences, the same bytes for the same data, safe whatever the data holds."""
+
+import html
+import io
+import re
+from typing import TYPE_CHECKING, Any
+
+from foundation.errors import visible
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which the colour-blind can tell apart (jfly.uni-koeln.de/color).
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#767676"
+
+_STYLE: Any = {
+    "svg.fonttype": "none",  # text stays text: small, found by a search, read aloud
+    "svg.hashsalt": "foundation",  # else the ids in the file are random
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#d9d9d9",
+    "figure.constrained_layout.use": True,
+}
+
+
+class Answer:
+    """The sentence that answers a question; every character of it is shown as it is, for it may come from a file.
+
+    Markdown would let a value of a file bring its own links and HTML into the page.
+    """
+
+    style = "answer"
+
+    def __init__(self, text: str) -> None:
+        self.text = visible(text, 10_000)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return {"text/html": f'<p class="{self.style}">{html.escape(self.text)}</p>', "text/plain": self.text}
+
+
+class Note(Answer):
+    """A sentence in passing."""
+
+    style = "note"
+
+
+class Plot:
+    """A figure to draw on, `axes`; as the last value of a cell it shows itself with *description* as its text.
+
+    The size is in inches.
+    """
+
+    def __init__(self, description: str, *, width: float = 7.2, height: float = 2.6) -> None:
+        import matplotlib
+
+        matplotlib.use("agg")
+        from matplotlib import pyplot
+
+        matplotlib.rcParams.update(_STYLE)
+        self.description = description
+        self.figure: Figure
+        self.axes: Axes
+        self.figure, self.axes = pyplot.subplots(figsize=(width, height))
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        from matplotlib import pyplot
+
+        buffer = io.StringIO()
+        self.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+        pyplot.close(self.figure)
+        return {"image/svg+xml": _described(buffer.getvalue(), self.description), "text/plain": self.description}
+
+
+def _described(svg: str, description: str) -> str:
+    """The drawing alone, as an image with a name for those who cannot see it, and as wide as its page."""
+    named = f' role="img" aria-label="{html.escape(description)}"'
+    start = svg.index("<svg") + len("<svg")
+    tag, rest = svg[start:].split(">", 1)
+    tag = re.sub(r'\s(width|height)="[^"]*"', "", tag)
+    return f"<svg{named}{tag}>" + re.sub(r"<metadata>.*?</metadata>\s*", "", rest, flags=re.S)

@@ -1,0 +1,75 @@
+"""What a person sees in a terminal: tables on standard output, progress on standard error."""
+
+import csv
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from foundation.errors import visible
+from foundation.ledger import Load
+
+_PIPE_WIDTH = 240  # columns, when there is no terminal to ask
+# What a spreadsheet runs when it stands first in a cell (OWASP, CSV injection); a signed number is none of it.
+_FORMULA = re.compile(r"[=@\t\r\n\0]|[+-](?![0-9.]+$)")
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
+    """Print a table: numbers to the right, every other value made visible."""
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    cells = [list(row) for row in rows]
+    for i, name in enumerate(columns):
+        is_number = any(isinstance(row[i], int | float) for row in cells)
+        table.add_column(visible(name), justify="right" if is_number else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(_cell(value)) for value in row))
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.2f}" if isinstance(value, float) else visible(str(value))
+
+
+def show_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print CSV for a spreadsheet: what it would run as a formula gets an apostrophe before it."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([f"'{v}" if isinstance(v, str) and _FORMULA.match(v) else v for v in row])
+
+
+@contextmanager
+def show_progress() -> Iterator[Any]:
+    """Gives a function for `ingest(progress=)` that draws bars with rate and time left; silent if not in a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda load, done, size: None
+        return
+    shown = (
+        TextColumn("{task.description:<17}"),
+        BarColumn(),
+        TextColumn("{task.fields[records]:>12,} records {task.fields[rate]:>9,}/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*shown, console=console) as bars:
+        tasks: dict[str, Any] = {}
+
+        def draw(load: Load, done: int, size: int) -> None:
+            if load.source not in tasks:
+                tasks[load.source] = bars.add_task(load.source, total=size, records=0, rate=0)
+            rate = int(load.read / load.seconds) if load.seconds else 0
+            bars.update(tasks[load.source], completed=done, total=size, records=load.read, rate=rate)
+
+        yield draw
