@@ -29,7 +29,7 @@ lab: .venv/ready  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
 notebooks: .venv/ready  ## run the notebooks on the sample again and keep their outputs
-	$(BIN)/python notebooks/refresh.py
+	$(BIN)/jupyter nbconvert --log-level=WARN --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 sample: .venv/ready  ## make the sample data again
 	$(BIN)/foundation sample data/sample --orders 400 --faults 0.03 --seed 7

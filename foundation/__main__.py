@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     sample = _verb(verbs, "sample", _sample, "write eight files like the real ones")
     sample.add_argument("out", metavar="OUT", type=Path, help="folder to write into")
     sample.add_argument("--orders", type=_positive, default=10_000, metavar="N", help="orders to write (10000)")
-    sample.add_argument("--faults", type=float, default=0.0, metavar="SHARE", help="share of damaged records (0.0)")
+    sample.add_argument("--faults", type=_share, default=0.0, metavar="SHARE", help="share of damaged records (0.0)")
     sample.add_argument("--seed", type=int, default=0, help="another seed gives other files (0)")
 
     check = _verb(verbs, "check", _check, "judge everything, store nothing")
@@ -136,6 +136,13 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _share(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= float(text) <= 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"a share from 0 to 1 is wanted, got {text!r}")
+
+
 def _size(text: str) -> int:
     try:
         return parse_bytes(text)
@@ -162,7 +169,8 @@ def _sample(options: argparse.Namespace) -> int:
     from foundation.sample import write_sample
 
     faults = write_sample(options.out, orders=options.orders, faults=options.faults, seed=options.seed)
-    print(f"{options.out}: eight files, {options.orders:,} orders, {len(faults):,} records that will be refused")
+    refused = len({(fault.source, fault.record) for fault in faults})
+    print(f"{options.out}: eight files, {options.orders:,} orders, {refused:,} records that will be refused")
     return 0
 
 

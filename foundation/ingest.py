@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foundation import delivery, ledger
@@ -11,7 +11,7 @@ from foundation.hints import explain_column
 from foundation.ledger import Load
 from foundation.memory import Memory
 from foundation.put import put
-from foundation.read import Damaged, Reader
+from foundation.read import Damaged, Position, Reader
 from foundation.repair import release
 from foundation.scan import Error
 from foundation.source import Source, in_order
@@ -130,28 +130,48 @@ def _refuse(job: _Job, source: Source, path: Path, refusal: SourceError) -> Load
     with job.store.transaction():
         ledger.save_load(job.store, load)
         ledger.waive_superseded(job.store, load, only_files=True)
-        ledger.save_rejects(job.store, load, [(Damaged(0, [why], None), None, None)])
+        ledger.save_rejects(job.store, source, load, [(Damaged(0, [why], None), None, None)])
     return load
 
 
 def _begin(job: _Job, source: Source, path: Path, reader: Reader) -> Load:
     """Decide what there is to do: nothing, go on with a load that was cut off, read on, or read all."""
-    fresh = Load(source.name, str(path), reader.size, source.fingerprint, job.run_id)
-    fresh.header, fresh.warnings = reader.header, list(reader.warnings)
+    load = Load(source.name, str(path), reader.size, source.fingerprint, job.run_id)
+    load.header, load.warnings = reader.header, list(reader.warnings)
     last = ledger.last_load(job.store, source, str(path))
     if last and not job.again and last.fingerprint == source.fingerprint and last.header == reader.header:
         at, digest = ledger.checkpoint(job.store, last) or (reader.at, reader.digest)
-        if last.status == "complete":
-            if at.byte == reader.size == last.bytes and reader.resume(at, last.sha256 or ""):
-                fresh.status, fresh.sha256, fresh.origin = "skipped", last.sha256, last.origin
-            elif at.byte < reader.size and reader.resume(at, digest):
-                fresh.origin = last.origin
-        elif reader.resume(at, digest):
-            fresh = last
-            fresh.run_id, fresh.status, fresh.bytes = job.run_id, "running", reader.size
+        border = at if last.bytes == reader.size else _border(job.store, path, last, at)
+        if border and reader.resume(border, digest):
+            load = _go_on(job.store, load, last, reader)
     with job.store.transaction():
-        ledger.save_load(job.store, fresh)
-    return fresh
+        ledger.save_load(job.store, load)
+        ledger.waive_superseded(job.store, load, only_files=True)
+    return load
+
+
+def _border(store: Store, path: Path, last: Load, at: Position) -> Position | None:
+    """Where the file, whose size has changed, can be read on; None when a record before *at* may go on behind it."""
+    with path.open("rb") as file:
+        file.seek(at.byte - 1)
+        before, behind = file.read(1), file.read(2)
+    if not ledger.is_settled(store, last, at):
+        return None
+    if before == b"\n" or not behind:
+        return at
+    # The line end that was lacking has come: it is read as a blank line, so the last line is counted there.
+    has_ended = behind[:1] == b"\n" or (behind == b"\r\n" and before != b"\r")
+    return at._replace(line=at.line - 1) if has_ended else None
+
+
+def _go_on(store: Store, load: Load, last: Load, reader: Reader) -> Load:
+    """What goes on behind the checkpoint: the *last* load if it was cut off, else a load of the rest, if any."""
+    if last.status != "complete" and not ledger.is_overtaken(store, last):
+        return replace(last, run_id=load.run_id, status="running", bytes=load.bytes, warnings=load.warnings)
+    load.origin = last.origin
+    if last.status == "complete" and reader.at.byte == reader.size:
+        load.status, load.sha256 = "skipped", reader.digest
+    return load
 
 
 def _load_chunks(job: _Job, source: Source, reader: Reader, load: Load) -> None:
@@ -164,7 +184,8 @@ def _load_chunks(job: _Job, source: Source, reader: Reader, load: Load) -> None:
         with job.store.transaction():
             result = put(job.store, source, verdict, load=load.load_id, same_file=same_file)
             rejected = sorted([*verdict.rejected, *result.rejected])
-            ledger.save_rejects(job.store, load, ((damaged, *chunk.locate(damaged.record)) for damaged in rejected))
+            located = ((damaged, *chunk.locate(damaged.record)) for damaged in rejected)
+            ledger.save_rejects(job.store, source, load, located)
             load.read += chunk.size
             load.inserted += result.inserted
             load.updated += result.updated
@@ -199,7 +220,7 @@ def _finish(store: Store, source: Source, reader: Reader, load: Load) -> None:
     with store.transaction():
         for column, failed, sample in ledger.failed_columns(store, load):
             load.warnings.append(explain_column(column, failed, load.read, sample))
-        load.status, load.sha256 = "complete", reader.digest
+        load.status, load.sha256, load.bytes = "complete", reader.digest, reader.at.byte
         ledger.waive_superseded(store, load)
         ledger.count_checks(store, source, load)
         ledger.require_conservation(store, source, load)

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 import secrets
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -61,7 +62,7 @@ def begin_run(store: Store, run_id: str, options: Mapping[str, Any]) -> None:
         store.execute(
             """
             INSERT INTO _runs (run_id, started, status, options, versions) VALUES (?, ?, 'running', ?, ?)
-            ON CONFLICT (run_id) DO UPDATE SET status = 'running'
+            ON CONFLICT (run_id) DO UPDATE SET status = 'running', finished = NULL
             """,
             (run_id, now(), json.dumps(options), json.dumps(versions)),
         )
@@ -122,12 +123,39 @@ def loads_of_file(store: Store, load: Load) -> set[int]:
 
 
 def checkpoint(store: Store, load: Load) -> tuple[Position, str] | None:
-    """Behind which record the load goes on, and the sha256 of the file up to there."""
+    """How far this version of the file was read by the load and those before it, and its sha256 up to there."""
     found = store.execute(
-        "SELECT record_end, line_end, byte_end, digest FROM _chunks WHERE load_id = ? ORDER BY chunk_id DESC LIMIT 1",
-        (load.load_id,),
+        """
+        SELECT record_end, line_end, byte_end, digest FROM _chunks JOIN _loads USING (load_id)
+        WHERE origin = ? AND kind = 'file' ORDER BY chunk_id DESC LIMIT 1
+        """,
+        (load.origin,),
     ).fetchone()
     return (Position(*found[:3]), found[3]) if found else None
+
+
+def is_overtaken(store: Store, load: Load) -> bool:
+    """Whether another file of this source was read since the load began: its rows may belong to that one now."""
+    found = store.execute(
+        "SELECT 1 FROM _loads JOIN _chunks USING (load_id) WHERE source = ? AND origin <> ? AND load_id > ? LIMIT 1",
+        (load.source, load.origin, load.load_id),
+    ).fetchone()
+    return found is not None
+
+
+def is_settled(store: Store, load: Load, at: Position) -> bool:
+    """Whether records that come behind *at* leave those before it as they were judged.
+
+    A last record that is damaged may have been half of one, and a quote that was never closed may be closed there.
+    """
+    found = store.execute(
+        """
+        SELECT 1 FROM _loads JOIN _rejects USING (load_id) JOIN _errors USING (reject_id)
+        WHERE origin = ? AND kind = 'file' AND stage = 'parse' AND (record = ? OR code = 'unclosed_quote') LIMIT 1
+        """,
+        (load.origin, at.record),
+    ).fetchone()
+    return found is None
 
 
 def save_chunk(store: Store, load: Load, chunk: Chunk, *, records: int, seconds: float, rss_bytes: int) -> None:
@@ -150,14 +178,16 @@ def save_chunk(store: Store, load: Load, chunk: Chunk, *, records: int, seconds:
     save_load(store, load)
 
 
-def save_rejects(store: Store, load: Load, rejected: Iterable[tuple[Damaged, Place | None, bytes | None]]) -> None:
+def save_rejects(
+    store: Store, source: Source, load: Load, rejected: Iterable[tuple[Damaged, Place | None, bytes | None]]
+) -> None:
     """Keep refused records with their place, bytes and reasons, inside the open transaction."""
     (last,) = store.execute("SELECT coalesce(max(reject_id), 0) FROM _rejects").fetchone()
     for reject_id, (damaged, place, raw) in enumerate(rejected, last + 1):
         located = place or (None,) * 5
         store.execute(
             "INSERT INTO _rejects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?)",
-            (reject_id, load.load_id, load.source, load.path, *located, raw, _plain_key(damaged.key)),
+            (reject_id, load.load_id, load.source, load.path, *located, raw, _plain_key(source, damaged.key)),
         )
         save_errors(store, reject_id, damaged.errors)
 
@@ -179,9 +209,10 @@ def set_status(store: Store, reject_ids: Iterable[int], status: str) -> None:
     )
 
 
-def _plain_key(key: str | None) -> str | None:
+def _plain_key(source: Source, key: str | None) -> str | None:
     """A key as its children would refer to it: whole numbers without leading zeros."""
-    return key.lstrip("0") if key and key.isascii() and key.isdigit() else key
+    is_number = source.columns[source.position(source.key)].kind is int
+    return str(int(key)) if key and is_number and re.fullmatch("-?[0-9]{1,19}", key) else key
 
 
 def waive_superseded(store: Store, load: Load, *, only_files: bool = False) -> None:

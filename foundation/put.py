@@ -54,14 +54,15 @@ def _insert_sql(source: Source, load: int) -> str:
 
 def _put_one_by_one(store: Store, source: Source, stamped: list[Row], load: int, same_file: set[int]) -> Put:
     key = source.position(source.key)
-    orphans = _orphans(store, source, stamped)
+    missing = _missing_parents(store, source, stamped)
     stored = _stored(store, source, (row[key] for row in stamped))
     rejected: list[Damaged] = []
     new: list[Row] = []
     changed: list[Row] = []
     unchanged: list[Row] = []
-    for row, errors in zip(stamped, orphans, strict=True):
+    for row in stamped:
         there = stored.get(row[key])
+        errors = _orphaned(source, row, missing)
         if not errors and there and there[-1] in (load, *same_file):
             message = f"record {there[-2]} of this file has this key already"
             errors = [Error("key", "duplicate_key", source.key, str(row[key]), message)]
@@ -70,6 +71,8 @@ def _put_one_by_one(store: Store, source: Source, stamped: list[Row], load: int,
             continue
         (new if not there else unchanged if there[:-2] == row[:-1] else changed).append(row)
         stored[row[key]] = (*row, load)
+        for column in _own_references(source):
+            missing[column].pop(row[key], None)
     store.connection.executemany(_insert_sql(source, load), new)
     store.connection.executemany(_update_sql(source, load), [(*row, row[key]) for row in (*changed, *unchanged)])
     return Put(len(new), len(changed), len(unchanged), rejected)
@@ -95,17 +98,26 @@ def _stored(store: Store, source: Source, keys: Iterable[Value]) -> dict[Value, 
     return {row[position]: row for row in found}
 
 
-def _orphans(store: Store, source: Source, rows: list[Row]) -> list[list[Error]]:
-    """For each row what is wrong with its references."""
-    errors: list[list[Error]] = [[] for _ in rows]
+def _missing_parents(store: Store, source: Source, rows: list[Row]) -> dict[str, dict[Value, str]]:
+    """For each reference the values that lead nowhere, each with its code."""
+    values = {column: {row[source.position(column)] for row in rows} - {None} for column in source.references}
+    return {column: dict(_missing(store, parent, values[column])) for column, parent in source.references.items()}
+
+
+def _orphaned(source: Source, row: Row, missing: dict[str, dict[Value, str]]) -> list[Error]:
+    """What is wrong with the references of a row; it may refer to itself."""
+    errors = []
     for column, parent in source.references.items():
-        at = source.position(column)
-        values = {row[at] for row in rows} - {None}
-        missing = dict(_missing(store, parent, values))
-        for row, wrong in zip(rows, errors, strict=True):
-            if code := missing.get(row[at]):
-                wrong.append(Error("relation", code, column, str(row[at]), _MISSING[code].format(parent)))
+        value = row[source.position(column)]
+        is_itself = parent == source.name and value == row[source.position(source.key)]
+        if not is_itself and (code := missing[column].get(value)):
+            errors.append(Error("relation", code, column, str(value), _MISSING[code].format(parent)))
     return errors
+
+
+def _own_references(source: Source) -> list[str]:
+    """The columns that refer to records of the same source: a record may be the parent of those behind it."""
+    return [column for column, parent in source.references.items() if parent == source.name]
 
 
 _MISSING = {
@@ -116,7 +128,6 @@ _MISSING = {
 
 def _missing(store: Store, parent: str, values: set[Value]) -> Iterator[tuple[Value, str]]:
     """Those of *values* that are no key of *parent*, each with its code."""
-    (key,) = store.execute("SELECT name FROM pragma_table_info(?) WHERE pk = 1", (parent,)).fetchone()
     return store.execute(
         f"""
         SELECT value, CASE WHEN EXISTS (
@@ -124,7 +135,13 @@ def _missing(store: Store, parent: str, values: set[Value]) -> Iterator[tuple[Va
             WHERE status = 'open' AND source = ? AND key = CAST(value AS TEXT)
         ) THEN 'parent_rejected' ELSE 'orphan' END
         FROM json_each(?)
-        WHERE value NOT IN (SELECT {quote(key)} FROM {quote(parent)})
+        WHERE value NOT IN (SELECT {key_of(store, parent)} FROM {quote(parent)})
         """,
         (parent, json.dumps(list(values))),
     )
+
+
+def key_of(store: Store, table: str) -> str:
+    """The quoted name of the key column of a table."""
+    (key,) = store.execute("SELECT name FROM pragma_table_info(?) WHERE pk = 1", (table,)).fetchone()
+    return quote(key)

@@ -334,9 +334,12 @@ def _is_well_quoted(block: bytes) -> bool:
     Cut at its quotes, a sound block has what is outside quotes at every second place, and each of these parts is
     empty (a doubled quote) or begins and ends with a separator. `csv` does not tell: it takes `a"b` for a field.
     """
-    outside = block.split(b'"')[::2]
-    if len(outside) == 1:
+    parts = block.split(b'"')
+    if len(parts) == 1:
         return True
+    if len(parts) % 2 == 0:  # a quote is left over
+        return False
+    outside = parts[::2]
     first, last = outside[0], outside[-1]
     return (
         (not first or first[-1] in b",\n")

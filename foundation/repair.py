@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 from foundation.ledger import (
@@ -16,8 +15,8 @@ from foundation.ledger import (
     save_load,
     set_status,
 )
-from foundation.put import put
-from foundation.read import reread
+from foundation.put import key_of, put
+from foundation.read import Chunk, Position, reread
 from foundation.source import Source
 from foundation.store import Store, quote
 from foundation.validate import judge
@@ -29,90 +28,110 @@ class _Kept(NamedTuple):
     """A rejected record that is to be judged again."""
 
     reject_id: int
-    load_id: int
     record: int
     raw: bytes
 
 
 def release(store: Store, sources: Sequence[Source], run_id: str) -> list[Load]:
-    """Store the records that waited for parents which are there now; parents before their children."""
+    """Store the records that waited for parents which are there now; parents before their children.
+
+    Those that still wait are told anew why: a parent may have come and been rejected, or have left its file.
+    """
     loads: list[Load] = []
     for source in sources:
         if source.references:
-            loads += _readmit(store, source, run_id)
+            _waive_overtaken(store, source)
+            while stored := _readmit(store, source, run_id):  # again: a record may have waited for one of these
+                loads += stored
     return loads
 
 
+def _waive_overtaken(store: Store, source: Source) -> None:
+    """Close the waiting records whose key a file of a later version has stored: they would undo its changes."""
+    with store.transaction():
+        store.execute(
+            f"""
+            UPDATE _rejects SET status = 'waived' WHERE source = ? AND status = 'open'
+            AND EXISTS (SELECT 1 FROM _errors e WHERE e.reject_id = _rejects.reject_id AND stage = 'relation')
+            AND EXISTS (
+                SELECT 1 FROM {quote(source.name)} s JOIN _loads l ON l.load_id = s._load
+                WHERE s.{quote(source.key)} = _rejects.key AND l.origin > _rejects.load_id
+            )
+            """,
+            (source.name,),
+        )
+
+
 def _readmit(store: Store, source: Source, run_id: str) -> list[Load]:
-    loads: dict[int, Load] = {}  # by the origin of the rejects: one for each version of a file
-    for batch in _batches(store, source):
-        for load_id, kept in groupby(batch, key=lambda reject: reject.load_id):
-            old = read_load(store, load_id)
-            if old.origin not in loads:
-                loads[old.origin] = Load(
-                    source.name, old.path, old.bytes, source.fingerprint, run_id,
-                    kind="release", origin=old.origin, header=old.header, sha256=old.sha256,
-                )  # fmt: skip
-            _judge_again(store, source, list(kept), old, loads[old.origin])
-    stored = [load for load in loads.values() if load.read]
-    for load in stored:
-        with store.transaction():
-            load.status = "complete"
+    """Take the versions of files in their order: what a later one holds of a record is newer."""
+    origins = store.execute(
+        """
+        SELECT DISTINCT origin FROM _rejects r JOIN _loads USING (load_id)
+        WHERE r.source = ? AND r.status = 'open' ORDER BY origin
+        """,
+        (source.name,),
+    ).fetchall()
+    loads = (_readmit_version(store, source, read_load(store, origin), run_id) for (origin,) in origins)
+    return [load for load in loads if load.read]
+
+
+def _readmit_version(store: Store, source: Source, old: Load, run_id: str) -> Load:
+    load = Load(
+        source.name, old.path, old.bytes, source.fingerprint, run_id,
+        kind="release", origin=old.origin, header=old.header, sha256=old.sha256, status="complete",
+    )  # fmt: skip
+    began = time.perf_counter()
+    with store.transaction():
+        save_load(store, load)
+        for batch in _batches(store, source, old.origin):
+            _judge_again(store, source, batch, load)
+        if load.read:
+            load.seconds = time.perf_counter() - began
+            nowhere = Chunk(Position(0, 0, 0), Position(0, 0, 0))
+            save_chunk(store, load, nowhere, records=load.read, seconds=load.seconds, rss_bytes=0)
             count_checks(store, source, load)
             require_conservation(store, source, load)
-            save_load(store, load)
-    return stored
-
-
-def _judge_again(store: Store, source: Source, kept: list[_Kept], old: Load, load: Load) -> None:
-    began = time.perf_counter()
-    chunk = reread(((reject.record, reject.raw) for reject in kept), old.header, source)
-    verdict = judge(source, chunk)
-    with store.transaction():
-        is_new = not load.load_id
-        save_load(store, load)
-        result = put(store, source, verdict, load=load.load_id, same_file=loads_of_file(store, old))
-        refused = {damaged.record: damaged for damaged in (*verdict.rejected, *result.rejected)}
-        for reject in kept:
-            if reject.record in refused:
-                save_errors(store, reject.reject_id, refused[reject.record].errors)
-        stored = [reject.reject_id for reject in kept if reject.record not in refused]
-        set_status(store, stored, "released")
-        load.read += len(stored)
-        load.inserted += result.inserted
-        load.updated += result.updated
-        load.unchanged += result.unchanged
-        if stored:
-            load.seconds += time.perf_counter() - began
-            save_chunk(store, load, chunk, records=len(stored), seconds=load.seconds, rss_bytes=0)
-        elif is_new:
+        else:
             store.execute("DELETE FROM _loads WHERE load_id = ?", (load.load_id,))
-            load.load_id = 0
+    return load
 
 
-def _batches(store: Store, source: Source) -> Iterator[list[_Kept]]:
-    """The open rejects of which every error names a parent that is stored by now, in the order they came."""
-    arrived = " ".join(
-        f"WHEN '{column}' THEN EXISTS (SELECT 1 FROM {quote(parent)} WHERE {_key_of(store, parent)} = e.value)"
+def _judge_again(store: Store, source: Source, kept: list[_Kept], load: Load) -> None:
+    verdict = judge(source, reread(((reject.record, reject.raw) for reject in kept), load.header, source))
+    result = put(store, source, verdict, load=load.load_id, same_file=loads_of_file(store, load))
+    refused = {damaged.record: damaged.errors for damaged in (*verdict.rejected, *result.rejected)}
+    for reject in kept:
+        if reject.record in refused:
+            save_errors(store, reject.reject_id, refused[reject.record])
+    stored = [reject.reject_id for reject in kept if reject.record not in refused]
+    set_status(store, stored, "released")
+    load.read += len(stored)
+    load.inserted += result.inserted
+    load.updated += result.updated
+    load.unchanged += result.unchanged
+
+
+def _batches(store: Store, source: Source, origin: int) -> Iterator[list[_Kept]]:
+    """The open rejects of a version of a file with a reference of which something else is true by now, in order."""
+    code_now = " ".join(
+        f"""
+        WHEN '{column}' THEN CASE
+            WHEN EXISTS (SELECT 1 FROM {quote(parent)} WHERE {key_of(store, parent)} = e.value) THEN 'stored'
+            WHEN EXISTS (SELECT 1 FROM _rejects WHERE status = 'open' AND source = '{parent}' AND key = e.value)
+            THEN 'parent_rejected' ELSE 'orphan' END
+        """
         for column, parent in source.references.items()
     )
     sql = f"""
-        SELECT reject_id, load_id, record, raw FROM _rejects r
-        WHERE source = ? AND status = 'open' AND reject_id > ?
-        AND reject_id IN (SELECT reject_id FROM _errors WHERE stage = 'relation')
-        AND NOT EXISTS (
+        SELECT reject_id, record, raw FROM _rejects r
+        WHERE load_id IN (SELECT load_id FROM _loads WHERE origin = ?)
+        AND status = 'open' AND reject_id > ? AND EXISTS (
             SELECT 1 FROM _errors e
-            WHERE e.reject_id = r.reject_id AND NOT (e.stage = 'relation' AND CASE e."column" {arrived} END)
+            WHERE e.reject_id = r.reject_id AND stage = 'relation' AND code <> CASE e."column" {code_now} END
         )
         ORDER BY reject_id LIMIT {_BATCH:d}
     """
     last = 0
-    while batch := [_Kept(*row) for row in store.execute(sql, (source.name, last))]:
+    while batch := [_Kept(*row) for row in store.execute(sql, (origin, last))]:
         last = batch[-1].reject_id
         yield batch
-
-
-def _key_of(store: Store, table: str) -> str:
-    """The quoted name of the key column of a table."""
-    (key,) = store.execute("SELECT name FROM pragma_table_info(?) WHERE pk = 1", (table,)).fetchone()
-    return quote(key)

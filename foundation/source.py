@@ -22,7 +22,7 @@ import keyword
 import sys
 import types
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
@@ -74,10 +74,24 @@ class Source:
         """Where *column* stands in a row, from 0."""
         return [c.name for c in self.columns].index(column)
 
+    def dictionary(self) -> list[dict[str, str]]:
+        """The data dictionary: for each column what may stand in it, in words."""
+        return [
+            {
+                "column": c.header,
+                "type": c.kind.__name__,
+                "required": "yes" if c.required else "no",
+                "allowed": ", ".join(c.vocabulary or map(_told, c.constraints)),
+                "refers to": self.references.get(c.name, "key" if c.name == self.key else ""),
+                "meaning": c.description,
+            }
+            for c in self.columns
+        ]
+
     @property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that change when what is accepted or stored changes."""
-        columns = [(c.name, c.header, c.kind.__name__, c.required, c.vocabulary, repr(c.constraints))
+        columns = [(c.name, c.header, c.kind.__name__, c.required, c.vocabulary, [_told(x) for x in c.constraints])
                    for c in self.columns]  # fmt: skip
         told = json.dumps([self.name, columns, self.key, dict(self.references)], default=str)
         return hashlib.sha256(told.encode()).hexdigest()[:16]
@@ -126,6 +140,12 @@ class Record(BaseModel):
         )
         _require_consistent(source, cls.__name__)
         cls.__source__ = source
+
+
+def _told(constraint: Any) -> str:
+    """A constraint in words that are the same in every process: `gt 0`, `max_length 20`, a function's name."""
+    parts = asdict(constraint) if is_dataclass(constraint) else vars(constraint)  # type: ignore[arg-type]
+    return " ".join(f"{name} {getattr(value, '__qualname__', value)}" for name, value in parts.items())
 
 
 def _column(model: type[Record], name: str, info: FieldInfo) -> Column:

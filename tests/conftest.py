@@ -1,10 +1,15 @@
 """Small deliveries, and what a database holds after they are loaded: a test declares only what it is about."""
 
 import multiprocessing
+import os
+import signal
 import sqlite3
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from itertools import count
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -110,7 +115,12 @@ def query(db: Path, sql: str, *values: object) -> list[Any]:
 
 def content(db: Path) -> dict[str, list[Any]]:
     """What is in the source tables, without `_load` and `_record`, in the order of the keys."""
-    return {source: query(db, f"SELECT {', '.join(SOUND[source])} FROM {source} ORDER BY 1") for source in SOUND}
+    tables = query(db, "SELECT name FROM sqlite_schema WHERE type = 'table'")
+    return {
+        source: query(db, f"SELECT {', '.join(columns)} FROM {source} ORDER BY 1")
+        for source, columns in SOUND.items()
+        if source in tables
+    }
 
 
 def keys(db: Path, source: str) -> list[int]:
@@ -172,6 +182,22 @@ def in_child(act: Callable[[], object]) -> int:
     child.join(60)
     assert child.exitcode is not None, "the child process does not end"
     return child.exitcode
+
+
+def kill_at(function: str, call: int = 1) -> None:
+    """From now on, kill this process when a function of this name is called for the nth time.
+
+    With the name `statement` when SQLite is given its nth statement.
+    """
+    names = ("execute", "executemany") if function == "statement" else (function,)
+    calls = count(1)
+
+    def look(frame: FrameType, event: str, called: Any) -> None:
+        name = called.__name__ if event == "c_call" else frame.f_code.co_name
+        if event == ("c_call" if function == "statement" else "call") and name in names and next(calls) == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.setprofile(look)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from foundation.stats import attention, load_of, loads, reasons
 from foundation.store import Store
 
 _COUNTS = ("read", "inserted", "updated", "unchanged", "rejected")
+_ABOUT_ALL: dict[str, set[str]] = {"02_overview": set(), "03_explore": {"orders", "external_factors"}}  # what they need
 
 
 @dataclass
@@ -72,8 +73,9 @@ def make_report(
             _add(report, Page("01_ingest", source.name), given | {"source": source.name})
             if _is_stopped(db, run_id):
                 break
-    for name in ("02_overview", "03_explore"):
-        _add(report, Page(name), given)
+    for name, needed in _ABOUT_ALL.items():
+        if needed <= {source.name for source in sources}:
+            _add(report, Page(name), given)
     _close(report, db, sources)
     return report
 

@@ -51,6 +51,33 @@ class Note(Answer):
     style = "note"
 
 
+class Table:
+    """At most *limit* rows of a frame or of mappings, without their index: numbers with commas, nothing cut off."""
+
+    def __init__(self, rows: Any, *, limit: int = 10) -> None:
+        import pandas as pd
+
+        frame = pd.DataFrame(rows)
+        self.left_out = max(len(frame) - limit, 0)
+        shown = frame.head(limit).astype(object)
+        self.frame = shown.where(shown.notna(), None).map(_shown)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        more = f"and {self.left_out:,} more" if self.left_out else ""
+        told = self.frame.to_html(index=False, border=0, max_rows=None) + (
+            f'<p class="note">{more}</p>' if more else ""
+        )
+        return {"text/html": told, "text/plain": self.frame.to_string(index=False) + (f"\n{more}" if more else "")}
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool | str):
+        return visible(str(value), 300)
+    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
 class Plot:
     """A figure to draw on, `axes`; as the last value of a cell it shows itself with *description* as its text.
 

@@ -1,0 +1,91 @@
+"""The house: public names, and imports that go down only."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import foundation
+
+PACKAGE = Path(foundation.__file__).parent
+LEVELS = [
+    {"errors", "memory", "scan"},
+    {"source", "hints", "lock"},
+    {"delivery", "read"},
+    {"validate", "sample"},
+    {"store"},
+    {"put", "ledger"},
+    {"repair"},
+    {"ingest", "query"},
+    {"stats", "terminal"},
+    {"report.show", "report.engine", "report.page"},
+    {"report.run"},
+    {"__init__", "__main__", "report.__init__"},
+]
+LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
+ONE_TECHNOLOGY = {
+    "sqlite3": {"store", "put", "ledger", "query", "stats"},
+    "pydantic": {"source", "validate", "delivery"},
+    "csv": {"read", "sample", "terminal"},
+    "papermill": {"report.engine"},
+    "nbconvert": {"report.page"},
+    "psutil": {"memory"},
+}
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+def modules() -> dict[str, set[str]]:
+    return {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts): imports_of(path) for path in PACKAGE.rglob("*.py")
+    }
+
+
+def test_every_module_has_its_level():
+    assert set(modules()) == set(LEVEL)
+
+
+@pytest.mark.parametrize(("module", "imports"), modules().items(), ids=str)
+def test_imports_go_to_a_lower_level_only(module, imports):
+    inside = {name.removeprefix("foundation.") for name in imports if name.startswith("foundation.")}
+
+    upward = {name for name in inside & set(LEVEL) if LEVEL[name] >= LEVEL[module]}
+
+    assert not upward
+
+
+@pytest.mark.parametrize(("technology", "allowed"), ONE_TECHNOLOGY.items(), ids=str)
+def test_a_technology_is_met_where_it_belongs(technology, allowed):
+    met = {
+        module
+        for module, imports in modules().items()
+        if any(name == technology or name.startswith(technology + ".") for name in imports)
+    }
+
+    assert met <= allowed
+
+
+def test_the_public_names_are_listed_once_and_in_order():
+    names = foundation.__all__
+
+    assert len(set(names)) == len(names)
+    assert names == sorted(names, key=lambda name: (name[0].islower(), not name.isupper(), name))
+    assert all(hasattr(foundation, name) for name in names)
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, foundation.__main__; print(*sys.modules)"
+
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert not {"pandas", "numpy", "matplotlib", "papermill", "nbconvert", "dask"} & set(loaded)
