@@ -69,8 +69,7 @@ def ingest(
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
     sources = in_order(sources)
-    chosen = _chosen(sources, set(only))
-    _require_delivery(Path(data), chosen)
+    chosen = choose(sources, only, Path(data))
     with Store(Path(db)) as store:
         for source in sources:
             store.prepare(source)
@@ -92,11 +91,17 @@ def ingest(
     return Run(run_id, status, tuple(loads))
 
 
-def _chosen(sources: Sequence[Source], names: set[str]) -> list[Source]:
-    known = [s.name for s in sources]
+def choose(sources: Sequence[Source], only: Iterable[str], data: Path) -> list[Source]:
+    """Those of *sources* that *only* names, all if it names none, when *data* has any of their files.
+
+    Raises SchemaError for an unknown name, SourceError for a folder with none of the files.
+    """
+    names, known = set(only), [s.name for s in sources]
     if unknown := sorted(names - set(known)):
         raise SchemaError(f"no source {', '.join(unknown)}; there are {', '.join(known)}")
-    return [s for s in sources if not names or s.name in names]
+    chosen = [s for s in sources if not names or s.name in names]
+    _require_delivery(data, chosen)
+    return chosen
 
 
 def _require_delivery(data: Path, chosen: list[Source]) -> None:

@@ -9,6 +9,7 @@ import csv
 import hashlib
 import io
 import stat
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
@@ -92,7 +93,7 @@ class Reader:
         _require_regular_file(path)
         self.size = path.stat().st_size
         self.warnings: list[str] = []
-        self._file: BinaryIO = path.open("rb", buffering=0)
+        self._file: BinaryIO = path.open("rb")
         try:
             self._lines = _Lines(self._file)
             self._sha = hashlib.sha256()
@@ -154,11 +155,13 @@ class Reader:
         """The records of these lines if nothing at all is odd about them; else None, and nothing is lost."""
         block = b"".join(lines)
         for _ in range(64):  # a record that goes on behind the last line leaves a quote open
-            if block.count(b'"') % 2 == 0 or not (line := self._lines.one()):
+            if block.count(b'"') % 2 == 0 or len(block) > MAX_FIELD or not (line := self._lines.one()):
                 break
             lines.append(line)
             block += line
-        if b"\0" in block or block.count(b"\r") != block.count(b"\r\n") or not _is_well_quoted(block):
+        if len(block) > MAX_FIELD or b"\0" in block or block.count(b"\r") != block.count(b"\r\n"):
+            return None
+        if not _is_well_quoted(block) or self._is_torn():
             return None
         try:
             rows = list(csv.reader(map(bytes.decode, lines), strict=True))
@@ -169,8 +172,16 @@ class Reader:
         end = Position(self.at.record + len(rows), self.at.line + len(lines), self.at.byte + len(block))
         return _Piece(self.at, end, lines, rows, range(self.at.record + 1, end.record + 1))
 
+    def _is_torn(self) -> bool:
+        """Whether the rest of the last record stands in the next lines, torn off."""
+        ahead: list[bytes] = []
+        scanner = Scanner(ahead, self._lines.one, self.header, is_numbered=self._is_numbered)
+        is_torn = scanner.torn(0, len(self.header)) > 0
+        self._lines.give_back(ahead)
+        return is_torn
+
     def _read_carefully(self, lines: list[bytes], limit: int) -> "_Piece":
-        scanner = Scanner(lines, self._lines.one, self.header)
+        scanner = Scanner(lines, self._lines.one, self.header, is_numbered=self._is_numbered)
         spans = scanner.spans(limit)
         self._lines.give_back(scanner.lines[scanner.used :])
         used = scanner.lines[: scanner.used]
@@ -193,7 +204,7 @@ class Reader:
     def _skip_rest(self, piece: "_Piece") -> Position:
         """Where the piece ends, behind the rest of a line too long to be kept."""
         skipped = 0
-        if piece.lines and len(piece.lines[-1]) >= MAX_RECORD and not piece.lines[-1].endswith(b"\n"):
+        if not piece.lines[-1].endswith(b"\n"):
             for block in self._lines.drain():
                 self._sha.update(block)
                 skipped += len(block)
@@ -208,16 +219,13 @@ class Reader:
         for magic, what in _FOREIGN.items():
             if line.startswith(magic):
                 raise SourceError("not_text", f"{path}: no CSV text but {what}")
-        lines, names = scan_header(line.removeprefix(_BOM), self._lines.one)
+        lines, header, damage = scan_header(line.removeprefix(_BOM), self._lines.one)
+        if damage:
+            hint = "" if b"," in line else _other_separator(line.decode(errors="replace"))
+            raise SourceError("not_text", f"{path}: its first line cannot be read as column names: {damage}{hint}")
         lines = [*blank, line, *lines[1:]]
         self._sha.update(b"".join(lines))
         self.at = Position(0, len(lines), sum(map(len, lines)))
-        try:
-            header = [name.decode() for name in names]
-        except UnicodeDecodeError:
-            header = []
-        if not header or any("\0" in name for name in header):
-            raise SourceError("not_text", f"{path}: no CSV text; its first line cannot be read as column names")
         return header
 
     def _match(self, source: Source, path: Path) -> list[int] | None:
@@ -231,6 +239,7 @@ class Reader:
         if unknown := [name for name in self.header if name not in wanted]:
             self.warnings.append(f"unknown columns are left out: {_listed(unknown)}")
         self._key_at = self.header.index(wanted[source.position(source.key)])
+        self._is_numbered = any(c.kind is int and c.header == self.header[0] for c in source.columns)
         return None if self.header == wanted else [self.header.index(name) for name in wanted]
 
 
@@ -277,22 +286,21 @@ class _Piece:
 
 
 class _Lines:
-    """The physical lines of a file, read by blocks, with a way back."""
+    """The physical lines of a file, read by blocks, with a way back.
+
+    Of a line longer than `MAX_RECORD` not much more than that is read; it is the last one until `drain` is called.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._ready: list[bytes] = []
-        self._next = 0
-        self._tail = b""
-        self._is_cut = False  # the last line was longer than MAX_RECORD, its rest is still in the file
+        self._ready: deque[bytes] = deque()
+        self._is_cut = False
 
     def take(self, count: int) -> list[bytes]:
         """Some of the next lines, at most *count*; none at the end."""
-        if self._next == len(self._ready):
+        if not self._ready and not self._is_cut:
             self._refill()
-        lines = self._ready[self._next : self._next + count]
-        self._next += len(lines)
-        return lines
+        return [self._ready.popleft() for _ in range(min(count, len(self._ready)))]
 
     def one(self) -> bytes:
         """The next line; empty at the end."""
@@ -300,32 +308,23 @@ class _Lines:
 
     def give_back(self, lines: list[bytes]) -> None:
         """Return lines that were taken last."""
-        if lines:
-            self._ready = lines + self._ready[self._next :]
-            self._next = 0
+        self._ready.extendleft(reversed(lines))
 
     def drain(self) -> Iterator[bytes]:
         """What is left in the file of the line that was cut."""
-        while self._is_cut and (block := self._file.read(_BLOCK)):
-            rest, feed, self._tail = block.partition(b"\n")
-            self._is_cut = not feed
-            yield rest + feed
-        self._is_cut = False
+        while self._is_cut:
+            block = self._file.readline(_BLOCK)
+            self._is_cut = bool(block) and not block.endswith(b"\n")
+            yield block
 
     def _refill(self) -> None:
-        self._ready, self._next = [], 0
-        while not self._ready and not self._is_cut:
-            block = self._file.read(_BLOCK)
-            # BytesIO ends lines at line feeds only, str.splitlines at eleven other characters too
-            self._ready = io.BytesIO(self._tail + block).readlines()
-            self._tail = b""
-            if not block:
-                return
-            if self._ready and not self._ready[-1].endswith(b"\n"):
-                self._tail = self._ready.pop()
-            if len(self._tail) >= MAX_RECORD:
-                self._ready.append(self._tail)
-                self._tail, self._is_cut = b"", True
+        block = self._file.read(_BLOCK)
+        if not block.endswith(b"\n"):
+            rest = self._file.readline(MAX_RECORD)
+            self._is_cut = len(rest) == MAX_RECORD and not rest.endswith(b"\n")
+            block += rest
+        # BytesIO ends lines at line feeds only, str.splitlines at eleven other characters too
+        self._ready.extend(io.BytesIO(block).readlines())
 
 
 def _is_well_quoted(block: bytes) -> bool:
@@ -359,13 +358,16 @@ def _require_regular_file(path: Path) -> None:
 
 
 def _missing(path: Path, missing: list[str], header: list[str], wanted: list[str]) -> str:
-    hint = ""
-    if len(header) == 1 and (other := next((c for c in ";\t|" if c in header[0]), None)):
-        hint = f"; the fields seem to be separated by {other!r}, export the file with commas"
+    hint = _other_separator(header[0]) if len(header) == 1 else ""
     return (
         f"{path}: the header lacks {_listed(missing)}{hint}; "
         f"it has {_listed(header)}, where {_listed(wanted)} are wanted"
     )
+
+
+def _other_separator(header: str) -> str:
+    other = next((c for c in ";\t|" if c in header), None)
+    return f"; the fields seem to be separated by {other!r}, export the file with commas" if other else ""
 
 
 def _listed(names: list[str]) -> str:

@@ -47,12 +47,13 @@ def release(store: Store, sources: Sequence[Source], run_id: str) -> list[Load]:
 
 
 def _waive_overtaken(store: Store, source: Source) -> None:
-    """Close the waiting records whose key a file of a later version has stored: they would undo its changes."""
+    """Close the waiting records whose key a later version of a file has stored: they would undo its changes."""
+    # The + keeps SQLite from looking for the errors of a reject among all errors of that stage.
     with store.transaction():
         store.execute(
             f"""
             UPDATE _rejects SET status = 'waived' WHERE source = ? AND status = 'open'
-            AND EXISTS (SELECT 1 FROM _errors e WHERE e.reject_id = _rejects.reject_id AND stage = 'relation')
+            AND EXISTS (SELECT 1 FROM _errors e WHERE e.reject_id = _rejects.reject_id AND +stage = 'relation')
             AND EXISTS (
                 SELECT 1 FROM {quote(source.name)} s JOIN _loads l ON l.load_id = s._load
                 WHERE s.{quote(source.key)} = _rejects.key AND l.origin > _rejects.load_id
@@ -127,7 +128,7 @@ def _batches(store: Store, source: Source, origin: int) -> Iterator[list[_Kept]]
         WHERE load_id IN (SELECT load_id FROM _loads WHERE origin = ?)
         AND status = 'open' AND reject_id > ? AND EXISTS (
             SELECT 1 FROM _errors e
-            WHERE e.reject_id = r.reject_id AND stage = 'relation' AND code <> CASE e."column" {code_now} END
+            WHERE e.reject_id = r.reject_id AND +stage = 'relation' AND code <> CASE e."column" {code_now} END
         )
         ORDER BY reject_id LIMIT {_BATCH:d}
     """

@@ -2,24 +2,29 @@
 
 `csv` cannot do this: it says nothing of a quote inside an unquoted field, and after a stray quote it swallows the
 lines that follow. Here the lines of a record are kept, and reading goes on at the next line that holds, that is,
-at which a record with the right number of fields begins.
+at which a record with the right number of fields begins, or that looks as if a damaged one began there.
 """
 
 import re
 from collections.abc import Callable
+from itertools import count
 from typing import NamedTuple
 
 MAX_FIELD = 4 * 2**20  # bytes; a larger field is damage
-MAX_RECORD = 16 * 2**20  # bytes; how far a quote may stay open, and the most that is kept of one record
+MAX_RECORD = 16 * 2**20  # bytes; a larger record is damage, and no more of it is kept
 
 _DAMAGE = {
     "stray_quote": "a quote where none may be; quotes stand around a whole field and are doubled inside it",
     "unclosed_quote": "a quoted field does not end; its closing quote is missing",
     "bare_carriage_return": "a carriage return without a line feed, outside quotes",
-    "field_too_large": f"a field of more than {MAX_FIELD:,} bytes",
+    "field_too_large": f"a field of more than {MAX_FIELD:,} bytes, or a record of more than {MAX_RECORD:,}",
 }
 _KEPT = 1_000  # characters or bytes of a bad value shown beside its message; the record itself is kept whole
+_LINE_ENDS = (b"\n", b"\r\n", b"\r")  # the last is half a line end, at the end of a file that is still growing
 _SPECIAL = re.compile(rb'[,"\r\n]')
+_NUMBER = re.compile(rb'["\0\r\d-]*\d["\0\r\d-]*,')  # with what may have damaged it
+_CLOSES = re.compile(rb'[^"]*+(?:""[^"]*+)*+(?<=[^,])"(?:[,\r\n]|\Z)')  # its first lone quote ends a field
+_TORN_LINES = 16  # lines; how far a field may go on that has lost its first quote
 
 
 class Error(NamedTuple):
@@ -45,7 +50,10 @@ class Span(NamedTuple):
 
 
 class _Scanned(NamedTuple):
-    """What the grammar says of the record that begins at a line; `width` counts its fields, `fields` holds no more than there are columns."""
+    """What the grammar says of the record that begins at a line: its lines, its fields, the first damage.
+
+    `width` counts the fields before the damage; `fields` holds no more of them than there are columns.
+    """
 
     lines: int
     width: int
@@ -54,70 +62,87 @@ class _Scanned(NamedTuple):
 
 
 class Scanner:
-    """Reads records from *lines*, which *more* extends by one when a record needs it (empty: there is none)."""
+    """Reads records from *lines*, which *more* extends by one when a record needs it (empty: there is none).
 
-    def __init__(self, lines: list[bytes], more: Callable[[], bytes], columns: list[str]) -> None:
+    *is_numbered* tells that the first column holds whole numbers: it helps to see where damaged records begin.
+    """
+
+    def __init__(
+        self, lines: list[bytes], more: Callable[[], bytes], columns: list[str], *, is_numbered: bool = False
+    ) -> None:
         self.lines = lines
         self.used = 0  # lines that belong to the records returned, and blank ones between them
         self._more = more
         self._columns = columns
+        self._is_numbered = is_numbered
 
     def spans(self, limit: int) -> list[Span]:
         """At most *limit* records that begin in the lines given; blank lines are no records."""
         found: list[Span] = []
         end = len(self.lines)
         while self.used < end and len(found) < limit:
-            if self.lines[self.used].strip(b"\r\n"):
+            if _is_blank(self.lines[self.used]):
+                self.used += 1
+            else:
                 found.append(self._span(self.used))
                 self.used = found[-1].stop
-            else:
-                self.used += 1
         return found
 
-    def scan(self, at: int) -> _Scanned:
-        """The record that begins at line *at*, by the strict grammar."""
-        body = self.lines[at].removesuffix(b"\n").removesuffix(b"\r")
-        if b'"' in body or b"\r" in body or len(body) > MAX_FIELD:
-            return self._scan_fields(at)
-        count = body.count(b",") + 1
-        return _Scanned(1, count, body.split(b",", len(self._columns))[: len(self._columns)], None)
+    def torn(self, at: int, width: int) -> int:
+        """Where the rest of a record of *width* fields ends that begins at line *at*: at *at* if there is none.
 
-    def _scan_fields(self, at: int) -> _Scanned:
+        A field of several lines that has lost its first quote, or got one more at the end of a line, leaves
+        behind it lines at which no record begins and of which the first quote closes a field.
+        """
+        ahead = (row for row in range(at, at + _TORN_LINES) if self._has(row) and b'"' in self.lines[row])
+        row = next(ahead, None)
+        if row is None or not _CLOSES.match(self.lines[row]):
+            return at
+        rest = self.scan_fields(at, is_open=True)
+        fits = width > len(self._columns) or width + rest.width == len(self._columns) + 1
+        if rest.damage or not fits or any(self._begins(line, width - 1) for line in range(at, row + 1)):
+            return at
+        return at + rest.lines
+
+    def scan_fields(self, at: int, *, is_open: bool = False) -> _Scanned:
+        """The record that begins at line *at*, by the strict grammar; *is_open*: inside a quoted field."""
         fields: list[bytes] = []
-        row, start, count, large = at, 0, 0, False
+        row, start, width, room, is_large = at, 0, 0, MAX_RECORD, False
         while True:
-            if self.lines[row][start : start + 1] == b'"':
-                value, row, start = self._quoted(row, start + 1)
-                if start < 0:
-                    code = "field_too_large" if len(self.lines[at]) > MAX_FIELD else "unclosed_quote"
-                    return _Scanned(row - at + 1, count, fields, code)
-            else:
-                found = _SPECIAL.search(self.lines[row], start)
-                stop = found.start() if found else len(self.lines[row])
-                value, start = self.lines[row][start:stop], stop
-            count += 1
-            large |= len(value) > MAX_FIELD
-            if count <= len(self._columns):
-                fields.append(value)
-            rest = self.lines[row][start : start + 2]
-            if not rest or rest[:1] == b"\n" or rest == b"\r\n":
-                return _Scanned(row - at + 1, count, fields, "field_too_large" if large else None)
-            if rest[:1] != b",":
+            before = row
+            value, row, stop = self._field(row, start, room, is_open=is_open)
+            room -= sum(map(len, self.lines[before:row]))
+            if stop < 0:
+                return _Scanned(row - at + 1, width, fields, "unclosed_quote")
+            rest = self.lines[row][stop : stop + 2]
+            is_last = rest in (b"", *_LINE_ENDS)
+            if not is_last and rest[:1] != b",":
                 code = "bare_carriage_return" if rest[:1] == b"\r" else "stray_quote"
-                return _Scanned(row - at + 1, count, fields, code)
-            start += 1
+                return _Scanned(row - at + 1, width, fields, code)
+            width += 1
+            is_large |= len(value) > MAX_FIELD
+            if width <= len(self._columns):
+                fields.append(value)
+            if is_last:
+                is_large |= len(self.lines[row]) > room
+                return _Scanned(row - at + 1, width, fields, "field_too_large" if is_large else None)
+            start, is_open = stop + 1, False
 
-    def _quoted(self, row: int, start: int) -> tuple[bytes, int, int]:
-        """A quoted field from behind its quote: its value, and where it ends; -1 when it does not."""
+    def _field(self, row: int, start: int, room: int, *, is_open: bool) -> tuple[bytes, int, int]:
+        """The value of one field, and the line and the place in it where it stops; place -1 when it does not."""
+        if not is_open and self.lines[row][start : start + 1] != b'"':
+            found = _SPECIAL.search(self.lines[row], start)
+            stop = found.start() if found else len(self.lines[row])
+            return self.lines[row][start:stop], row, stop
         parts: list[bytes] = []
-        size = 0
+        start += not is_open
         while True:
             line = self.lines[row]
             stop = line.find(b'"', start)
             if stop < 0:
                 parts.append(line[start:])
-                size += len(line)
-                if size > MAX_RECORD or not self._has(row + 1):
+                room -= len(line)
+                if room < 0 or not self._has(row + 1):
                     return b"", row, -1
                 row, start = row + 1, 0
             elif line[stop + 1 : stop + 2] == b'"':
@@ -127,45 +152,72 @@ class Scanner:
                 parts.append(line[start:stop])
                 return b"".join(parts), row, stop + 1
 
+    def _scan(self, at: int) -> _Scanned:
+        body = self.lines[at].removesuffix(b"\n").removesuffix(b"\r")
+        if b'"' in body or b"\r" in body or len(body) > MAX_FIELD:
+            return self.scan_fields(at)
+        wanted = len(self._columns)
+        return _Scanned(1, body.count(b",") + 1, body.split(b",", wanted)[:wanted], None)
+
     def _span(self, at: int) -> Span:
-        scanned = self.scan(at)
-        if scanned.width == len(self._columns) and scanned.damage is None:
+        scanned = self._scan(at)
+        stop, damage = self._extent(at, scanned)
+        if damage is None and scanned.width == len(self._columns):
             fields, errors = _decode(self._columns, scanned.fields)
-            return Span(at, at + scanned.lines, fields, errors)
-        lines, damage = self._cut(at, scanned)
+            return Span(at, stop, fields, errors)
         before = [field[:_KEPT].decode(errors="replace") for field in scanned.fields]
         if damage:
-            return Span(at, at + lines, before, [Error("parse", damage, None, None, _DAMAGE[damage])])
+            return Span(at, stop, before, [Error("parse", damage, None, None, _DAMAGE[damage])])
         code = "too_few_fields" if scanned.width < len(self._columns) else "too_many_fields"
         message = f"{scanned.width:,} fields where the header has {len(self._columns)}"
-        return Span(at, at + lines, before, [Error("parse", code, None, None, message)])
+        return Span(at, stop, before, [Error("parse", code, None, None, message)])
 
-    def _cut(self, at: int, scanned: _Scanned) -> tuple[int, str | None]:
-        """How many lines a record that does not hold takes with it, and its damage; None: a wrong field count."""
-        wanted = len(self._columns)
-        if scanned.damage == "field_too_large" and scanned.width == wanted:
-            return scanned.lines, scanned.damage
-        if scanned.damage is None and scanned.lines == 1:
-            return (2, "stray_quote") if self._is_torn(at, scanned.width) else (1, None)
-        if scanned.damage is None and not any(map(self._holds, range(at + 1, at + scanned.lines))):
-            return scanned.lines, None
-        # The quotes cannot be trusted any more. The separators of a line can: the record takes lines until it has
-        # as many as the header, or until the next line holds.
-        separators, lines = self.lines[at].count(b","), 1
-        while separators < wanted - 1 and self._has(at + lines) and not self._holds(at + lines):
-            separators += self.lines[at + lines].count(b",")
-            lines += 1
-        seen_inside = scanned.damage is not None and scanned.lines <= lines
-        return lines, scanned.damage if seen_inside else "unclosed_quote"
+    def _extent(self, at: int, scanned: _Scanned) -> tuple[int, str | None]:
+        """Where a record ends and its damage; None: at most the number of its fields is wrong."""
+        end = at + scanned.lines
+        if scanned.damage in (None, "field_too_large"):  # the quotes match
+            is_sound = scanned.damage is None and scanned.width == len(self._columns)
+            stop = end if is_sound else self._next(at, end)
+            if stop < end:
+                return stop, "unclosed_quote"
+            stop = self.torn(end, scanned.width)
+            return stop, "stray_quote" if stop > end else scanned.damage
+        stop = self._next(at)
+        if scanned.damage == "unclosed_quote" and len(self.lines[at]) > MAX_FIELD:
+            return stop, "field_too_large"
+        return stop, scanned.damage if end <= stop else "unclosed_quote"
 
-    def _is_torn(self, at: int, count: int) -> bool:
-        """Whether the rest of a short line is the next one: a field of two lines that lost its first quote."""
-        if count >= len(self._columns) or not self._has(at + 1):
+    def _next(self, at: int, end: int | None = None) -> int:
+        """The line behind the damaged record at line *at*: where the next one begins, *end*, or the end of all."""
+        separators = 0
+        for row in count(at + 1):
+            separators += self.lines[row - 1].count(b",")
+            if row == end or not self._has(row) or self._begins(row, separators):
+                break
+        while _is_blank(self.lines[row - 1]):
+            row -= 1
+        return row
+
+    def _begins(self, at: int, separators: int) -> bool:
+        """Whether a record begins at line *at*, behind a damaged one with so many separators.
+
+        A sound record does. For a damaged one speak a number in its first field, as many separators as there must
+        be, a quoted field that goes on behind the line; against it, a quote that closes what the line before may
+        have opened, while that record still lacks separators.
+        """
+        line, wanted = self.lines[at], len(self._columns) - 1
+        if _is_blank(line):
             return False
-        return count + self.lines[at + 1].count(b",") == len(self._columns) and self.scan(at + 1).damage is not None
+        is_full, is_wide, closes = separators >= wanted, line.count(b",") >= wanted, bool(_CLOSES.match(line))
+        goes_on = line.count(b'"') % 2 == 1 and not closes
+        if self._is_numbered:
+            seems = bool(_NUMBER.match(line)) and (is_full or is_wide or goes_on)
+        else:
+            seems = is_wide or (is_full and goes_on)
+        return (bool(wanted) and seems and (is_full or not closes)) or self._holds(at)
 
     def _holds(self, at: int) -> bool:
-        scanned = self.scan(at)
+        scanned = self._scan(at)
         return scanned.damage is None and scanned.width == len(self._columns)
 
     def _has(self, at: int) -> bool:
@@ -174,11 +226,17 @@ class Scanner:
         return at < len(self.lines)
 
 
-def scan_header(line: bytes, more: Callable[[], bytes]) -> tuple[list[bytes], list[bytes]]:
-    """The names in a header that begins with *line*, and its lines; no names when it is damaged."""
+def _is_blank(line: bytes) -> bool:
+    return line in _LINE_ENDS
+
+
+def scan_header(line: bytes, more: Callable[[], bytes]) -> tuple[list[bytes], list[str], str]:
+    """The lines of a header that begins with *line*, its names, and what is wrong with it, in words."""
     scanner = Scanner([line], more, [""] * 10_000)
-    scanned = scanner._scan_fields(0)
-    return scanner.lines, [] if scanned.damage else scanned.fields
+    scanned = scanner.scan_fields(0)
+    names, errors = _decode([""] * len(scanned.fields), scanned.fields)
+    damage = _DAMAGE[scanned.damage] if scanned.damage else "".join(e.message for e in errors[:1])
+    return scanner.lines, names, damage
 
 
 def _decode(columns: list[str], raw_fields: list[bytes]) -> tuple[list[str], list[Error]]:

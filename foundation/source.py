@@ -145,7 +145,7 @@ class Record(BaseModel):
 def _told(constraint: Any) -> str:
     """A constraint in words that are the same in every process: `gt 0`, `max_length 20`, a function's name."""
     parts = asdict(constraint) if is_dataclass(constraint) else vars(constraint)  # type: ignore[arg-type]
-    return " ".join(f"{name} {getattr(value, '__qualname__', value)}" for name, value in parts.items())
+    return " ".join(f"{name} {getattr(v, '__qualname__', v)}" for name, v in parts.items() if v is not None)
 
 
 def _column(model: type[Record], name: str, info: FieldInfo) -> Column:

@@ -130,8 +130,9 @@ def references(database: Database) -> list[dict[str, Any]]:
     for source in database.sources.values():
         for column, parent in source.references.items():
             key = quote(database.tables[parent].key)
-            alone = f"SELECT count(*) FROM {quote(parent)} WHERE {key} NOT IN (SELECT {quote(column)} FROM {quote(source.name)})"
-            (rows,) = database.rows(f"SELECT count({quote(column)}) FROM {quote(source.name)}").fetchone()
+            child = quote(source.name)
+            alone = f"SELECT count(*) FROM {quote(parent)} WHERE {key} NOT IN (SELECT {quote(column)} FROM {child})"
+            (rows,) = database.rows(f"SELECT count({quote(column)}) FROM {child}").fetchone()
             (without,) = database.rows(alone).fetchone()
             told.append(
                 {"child": source.name, "column": column, "rows": rows, "parent": parent, "parents without": without}
@@ -144,11 +145,9 @@ def attention(database: Database, run_id: str) -> list[str]:
     told = [load_of(database, run_id, load["source"]) for load in loads(database, run_id) if load["kind"] == "file"]
     points = [f"{load['source']} is {load['status']}" for load in told if load["status"] in ("refused", "stopped")]
     points += [f"{load['source']}: {visible(w, 400)}" for load in told for w in load["warnings"]]
-    for reason in reasons(database, run_id=run_id):
-        if reason["stage"] != "file":
-            points.append(
-                f"{reason['source']}: {reason['errors']:,} × {reason['code']} {reason['column'] or ''}".rstrip()
-            )
+    why = [reason for reason in reasons(database, run_id=run_id) if reason["stage"] != "file"]
+    why.sort(key=lambda reason: reason["stage"] == "relation")  # what waits for a parent is repaired with the parent
+    points += [f"{r['source']}: {r['errors']:,} × {r['code']} {r['column'] or ''}".rstrip() for r in why]
     for load in told:
         stored = load["inserted"] + load["updated"] + load["unchanged"]
         for check in checks_of(database, load["load_id"]):

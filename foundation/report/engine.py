@@ -31,6 +31,7 @@ def run_notebook(notebook: Path, copy: Path, given: Mapping[str, Any], *, cell_t
         papermill.execute_notebook(
             _literal(notebook), _literal(copy), parameters=parameters, cwd=notebook.parent, progress_bar=False,
             execution_timeout=cell_timeout_s,
+            kernel_name="python3",  # that of this environment, whatever the notebook was last opened with
             config=Config({"AsyncKernelManager": _ENCRYPTED, "KernelManager": _ENCRYPTED}),
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import ReportError
+from foundation.ingest import choose
 from foundation.ledger import end_run, new_run_id
 from foundation.query import Database
 from foundation.source import Source
@@ -63,16 +64,16 @@ def make_report(
 
     *parameters* are passed to the notebooks that declare them. A notebook that fails gets its page all the same.
     """
+    chosen = choose(sources, only, data)
     with Store(db):  # a database that cannot be written is told before any kernel starts
         pass
     report = Report(run_id := new_run_id(), out / run_id)
     (report.folder / "notebooks").mkdir(parents=True)
     given = {"data": str(data.absolute()), "db": str(db.absolute()), "run_id": run_id, **parameters}
-    for source in sources:
-        if not only or source.name in only:
-            _add(report, Page("01_ingest", source.name), given | {"source": source.name})
-            if _is_stopped(db, run_id):
-                break
+    for source in chosen:
+        _add(report, Page("01_ingest", source.name), given | {"source": source.name})
+        if _is_stopped(db, run_id):
+            break
     for name, needed in _ABOUT_ALL.items():
         if needed <= {source.name for source in sources}:
             _add(report, Page(name), given)
