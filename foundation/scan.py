@@ -24,7 +24,7 @@ _LINE_ENDS = (b"\n", b"\r\n", b"\r")  # the last is half a line end, at the end 
 _SPECIAL = re.compile(rb'[,"\r\n]')
 _NUMBER = re.compile(rb'["\0\r\d-]*\d["\0\r\d-]*,')  # with what may have damaged it
 _CLOSES = re.compile(rb'[^"]*+(?:""[^"]*+)*+(?<=[^,])"(?:[,\r\n]|\Z)')  # its first lone quote ends a field
-_TORN_LINES = 16  # lines; how far a field may go on that has lost its first quote
+_TORN_LINES = 8  # lines; how far a field may go on that has lost its first quote
 
 
 class Error(NamedTuple):

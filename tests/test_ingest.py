@@ -35,6 +35,7 @@ from conftest import (
     write_delivery,
     write_file,
 )
+
 from foundation import SOURCES, Load, SchemaError, SourceError, StoreError, ingest
 
 CHUNK_SIZES = [1, 2, 3, 7, 1000]
@@ -301,9 +302,18 @@ BROKEN = line("warehouse_logs", 1, notes="a\nb").replace('b"', "")  # ends insid
         (BROKEN, 'b"\n' + line("warehouse_logs", 2), (2, 2, 0, 0, 0)),
     ],
     ids=[
-        "by a line", "by a line end and a line", "by CRLF and a line", "by its line end", "by the rest of its last line",
-        "by the rest and a line", "by half a line end", "by half a line end and more", "by the other half", "by a line end after half of one",
-        "by lacking fields", "inside quotes",
+        "by a line",
+        "by a line end and a line",
+        "by CRLF and a line",
+        "by its line end",
+        "by the rest of its last line",
+        "by the rest and a line",
+        "by half a line end",
+        "by half a line end and more",
+        "by the other half",
+        "by a line end after half of one",
+        "by lacking fields",
+        "inside quotes",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("chunk_size", [1, 1000])
@@ -497,7 +507,9 @@ def test_a_kill_between_rows_and_indexes_heals(data, db):
     ingest(data, db)
 
     assert before == [0]
-    assert query(db, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'idx_%'") == [sum(len(s.indexes) for s in SOURCES)]
+    assert query(db, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'idx_%'") == [
+        sum(len(s.indexes) for s in SOURCES)
+    ]
 
 
 # Refused
@@ -563,14 +575,19 @@ def test_a_folder_without_any_of_the_files_is_refused_and_makes_no_database(tmp_
     for name in names:
         (folder / name).touch()
 
-    with pytest.raises(SourceError, match="none of clients.csv, .* is there, but " + (", ".join(sorted(names)) or "nothing")):
+    with pytest.raises(
+        SourceError, match="none of clients.csv, .* is there, but " + (", ".join(sorted(names)) or "nothing")
+    ):
         ingest(folder, db)
     assert list(tmp_path.iterdir()) == [folder]
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("absent", "no such folder; wanted is a folder with clients.csv, "), ("data/orders.csv", "is a file; name the folder")],
+    [
+        ("absent", "no such folder; wanted is a folder with clients.csv, "),
+        ("data/orders.csv", "is a file; name the folder"),
+    ],
 )
 def test_a_wrong_folder_is_refused_and_makes_no_database(data, db, name, message):
     with pytest.raises(SourceError, match=message) as caught:

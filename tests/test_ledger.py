@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from conftest import SOUND
+
 from foundation import SOURCES, Load, StoreError
 from foundation.ledger import (
     begin_run,
@@ -222,7 +223,9 @@ def test_a_new_version_waives_what_is_open_of_the_file_but_not_of_others(store):
 def test_what_is_known_of_records_stays_open_when_only_the_file_is_judged_again(store):
     enter_reject(store, enter(store), missing("city"))
     refused = enter(store, status="refused")
-    save_rejects(store, CLIENTS, refused, [(Damaged(0, [Error("file", "not_found", None, None, "")], None), None, None)])
+    save_rejects(
+        store, CLIENTS, refused, [(Damaged(0, [Error("file", "not_found", None, None, "")], None), None, None)]
+    )
 
     waive_superseded(store, enter(store), only_files=True)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SOUND
+
 from foundation import SOURCES, Record, Source, StoreError
 from foundation.ledger import Load, begin_run, save_load, save_rejects
 from foundation.put import Put, put
@@ -38,7 +39,9 @@ def put_rows(store: Store, source: str, *rows: Row, load: int, first: int = 1, s
     return put_source(store, SOURCE[source], *rows, load=load, first=first, same_file=same_file)
 
 
-def put_source(store: Store, source: Source, *rows: Row, load: int, first: int = 1, same_file: tuple[int, ...] = ()) -> Put:
+def put_source(
+    store: Store, source: Source, *rows: Row, load: int, first: int = 1, same_file: tuple[int, ...] = ()
+) -> Put:
     records = list(range(first, first + len(rows)))
     with store.transaction():
         save_load(store, Load(source.name, "", 0, "", "run", load_id=load, origin=load))

@@ -20,6 +20,7 @@ from conftest import (
     write_delivery,
     write_file,
 )
+
 from foundation import Record, ingest
 
 WAITING = {

@@ -10,6 +10,7 @@ from typing import Literal
 
 import pytest
 from conftest import ALL, in_child, keys, query
+
 from foundation import SOURCES, Record, SchemaError, StoreError, ingest
 from foundation.store import Store, connect
 
