@@ -10,19 +10,22 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from foundation.delivery import SOURCES
 from foundation.errors import FoundationError
 from foundation.ingest import Run, ingest
+from foundation.ledger import Load, begin_run, end_run, new_run_id
 from foundation.memory import parse_bytes
 from foundation.query import Database
 from foundation.source import Source, load_sources, with_parents
+from foundation.spreadsheet import write_csv
 from foundation.stats import REJECT_COLUMNS, describe, reasons, rejects
-from foundation.terminal import show_csv, show_progress, show_table
+from foundation.store import Store
+from foundation.terminal import show_progress, show_table
 
 _COUNTS = ("read", "inserted", "updated", "unchanged", "rejected")
 
@@ -99,6 +102,21 @@ def _parser() -> argparse.ArgumentParser:
     refused.add_argument("--source", metavar="S", help="of this source only")
     refused.add_argument("--code", metavar="C", help="with this code only, such as literal_error")
     refused.add_argument("--format", choices=("table", "csv", "jsonl"), default="table")
+    refused.add_argument("--export", type=Path, metavar="DIR", help="write the open ones there, to be corrected")
+
+    back = _verb(verbs, "repair", _repair, "take corrected exports back")
+    back.add_argument("data", metavar="DATA", type=Path, help="a folder with corrected <source>.csv of an export")
+    _add_db(back)
+
+    replay = _verb(verbs, "replay", _replay, "judge the open rejects again")
+    _add_db(replay)
+    replay.add_argument("--dry-run", action="store_true", help="say what would be stored, change nothing")
+
+    explain = _verb(verbs, "explain", _explain, "where a row came from: file, place, bytes, run, declaration")
+    explain.add_argument("table", metavar="TABLE")
+    explain.add_argument("key", metavar="KEY")
+    _add_db(explain)
+    explain.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     return parser
 
 
@@ -292,7 +310,7 @@ def _page(options: argparse.Namespace) -> int:
     if options.format == "json":
         print(json.dumps({"rows": page.records(), "next": page.next, "total": page.total}, ensure_ascii=False))
     elif options.format == "csv":
-        show_csv(page.columns, page.rows)
+        write_csv(sys.stdout, page.columns, page.rows)
     else:
         show_table(page.columns, page.rows, title=f"{options.table}: {len(page.rows):,} of {page.total:,} rows")
         if page.next:
@@ -300,14 +318,83 @@ def _page(options: argparse.Namespace) -> int:
     return 0
 
 
+def _repair(options: argparse.Namespace) -> int:
+    from foundation import corrections
+
+    sources = _sources(options)
+    corrections.require_folder(options.data, sources)
+    with _rewriting(options, sources) as (store, run_id):
+        result = corrections.repair(store, sources, options.data, run_id)
+    _show_loads(result.loads)
+    if result.already:
+        print(f"{result.already:,} had been taken back before", file=sys.stderr)
+    if result.refused:
+        show_table(("source", "reject", "why it is refused still"), result.refused, title="Not taken back")
+    return 1 if result.refused else 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from foundation import repair
+
+    sources = _sources(options)
+    with _rewriting(options, sources) as (store, run_id):
+        loads = repair.replay(store, sources, run_id, dry_run=options.dry_run)
+    _show_loads(loads)
+    if options.dry_run:
+        print("A dry run: nothing was changed", file=sys.stderr)
+    return 0
+
+
+@contextmanager
+def _rewriting(options: argparse.Namespace, sources: Sequence[Source]) -> Iterator[tuple[Store, str]]:
+    """An existing database and a run in it, for verbs that read no files."""
+    Database(options.db).close()  # a database that is not there is told, not made
+    with Store(options.db) as store:
+        for source in sources:
+            store.prepare(source)
+        begin_run(store, run_id := new_run_id(), {"verb": options.run.__name__.strip("_")})
+        yield store, run_id
+        for source in sources:
+            store.build_indexes(source)
+        end_run(store, run_id, "complete")
+
+
+def _show_loads(loads: Sequence[Load]) -> None:
+    rows = [(load.source, load.kind, load.inserted, load.updated, load.unchanged) for load in loads]
+    show_table(("source", "by", "inserted", "updated", "unchanged"), rows, title="Stored after all")
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from foundation.explain import explain
+
+    with Database(options.db, sources=_sources(options)) as database:
+        told = explain(database, options.table, options.key)
+    if options.json:
+        print(json.dumps(told, indent=2, ensure_ascii=False))
+        return 0
+    rows = [(name, value) for name, value in told.items() if name not in ("row", "rejects", "table", "key")]
+    if told["row"] is not None:
+        show_table(("column", "value"), list(told["row"].items()), title=f"{options.table} {options.key}")
+        show_table(("what", "value"), [(name, value) for name, value in rows if value is not None], title="Where from")
+    for reject in told["rejects"]:
+        show_table(("what", "value"), list(reject.items()), title="A record with this key that was rejected")
+    return 0
+
+
 def _rejects(options: argparse.Namespace) -> int:
     with Database(options.db, sources=_sources(options)) as database:
+        if options.export:
+            from foundation.corrections import export_rejects
+
+            paths = export_rejects(database, options.export, source=options.source, code=options.code)
+            print("\n".join(map(str, paths)) or "No rejects are open.")
+            return 0
         found = rejects(database, source=options.source, code=options.code)
         if options.format == "jsonl":
             for reject in found:
                 print(json.dumps(reject, ensure_ascii=False))
         elif options.format == "csv":
-            show_csv(REJECT_COLUMNS, (list(reject.values()) for reject in found))
+            write_csv(sys.stdout, REJECT_COLUMNS, (list(reject.values()) for reject in found))
         else:
             columns = [name for name in REJECT_COLUMNS if name != "path"]
             show_table(columns, [[reject[name] for name in columns] for reject in found])

@@ -16,8 +16,8 @@ _HINTS = (
     (r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}", "timestamps without seconds; add them, as in 08:15:00"),
     (r"\d{10}|\d{13}", "Unix times; convert them to yyyy-mm-dd hh:mm:ss"),
     (r"\d{5}(\.\d+)?", "day numbers of a spreadsheet; format the column as yyyy-mm-dd hh:mm:ss and export it again"),
-    (r"-?\d{1,3}([. ]\d{3})*,\d+", "numbers with a decimal comma; export them with a decimal point"),
     (r"-?\d{1,3}(,\d{3})+(\.\d+)?", "numbers with commas between thousands; export them without"),
+    (r"-?(\d+|\d{1,3}([.\s]\d{3})+),\d+", "numbers with a decimal comma; export them with a decimal point"),
     (r"-?\d+\.0+", "whole numbers written with a decimal point; export the column as whole numbers"),
     (r"\s+\S.*|\S.*\s+", "values with white space around them; export them without"),
 )  # fmt: skip

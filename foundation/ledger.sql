@@ -14,7 +14,7 @@ CREATE TABLE _loads (
     run_id         TEXT NOT NULL REFERENCES _runs,
     source         TEXT NOT NULL,
     path           TEXT NOT NULL,
-    kind           TEXT NOT NULL,      -- file: a file was read; release: parents had arrived; repair: corrections
+    kind           TEXT NOT NULL,      -- file: a file was read; release: parents had come; replay; repair: corrections
     origin         INTEGER NOT NULL,   -- the load that began with this version of the file; itself, if none did
     sha256         TEXT,               -- of what was read; NULL until the file was read to its end
     bytes          INTEGER NOT NULL,
@@ -76,6 +76,15 @@ CREATE TABLE _errors (
     PRIMARY KEY (reject_id, number)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX _errors_of_a_kind ON _errors (stage, code);
+
+-- What a corrected record was when it was taken back; what it was before is in _rejects.
+CREATE TABLE _repairs (
+    reject_id INTEGER PRIMARY KEY REFERENCES _rejects,
+    load_id   INTEGER NOT NULL REFERENCES _loads,  -- the load that stored it
+    path      TEXT NOT NULL,                       -- the file the correction came in
+    after     TEXT NOT NULL,                       -- JSON: the fields as they were given
+    repaired  TEXT NOT NULL
+) STRICT;
 
 CREATE TABLE _stats (
     load_id INTEGER NOT NULL REFERENCES _loads,

@@ -40,6 +40,7 @@ def parse_bytes(text: str) -> int:
     Raises ValueError when *text* is no positive size.
     """
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text)
-    if not match or match[2].lower() not in _UNITS or not float(match[1]):
+    size = round(float(match[1]) * _UNITS.get(match[2].lower(), 0)) if match else 0
+    if not size:
         raise ValueError(f"{text!r} is no size; write it like 500MB or 1GiB")
-    return int(float(match[1]) * _UNITS[match[2].lower()])
+    return size

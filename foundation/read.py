@@ -72,6 +72,12 @@ class Chunk:
     digest: str = ""  # sha256 of the file up to `end`
     pieces: list["_Piece"] = field(default_factory=list)
 
+    @classmethod
+    def of_rows(cls, records: list[int], rows: list[list[str]]) -> Self:
+        """Rows that are not read from a file; there is nothing to locate."""
+        nowhere = Position(0, 0, 0)
+        return cls(nowhere, nowhere, rows, records)
+
     @property
     def size(self) -> int:
         """Records, damaged ones included."""
@@ -247,7 +253,7 @@ def reread(raws: Iterable[tuple[int, bytes]], header: list[str], source: Source)
     """Records that were kept with their numbers, read again; there is nothing to locate in such a chunk."""
     order = [header.index(c.header) for c in source.columns]
     key = header.index(source.columns[source.position(source.key)].header)
-    chunk = Chunk(Position(0, 0, 0), Position(0, 0, 0))
+    chunk = Chunk.of_rows([], [])
     for record, raw in raws:
         lines = io.BytesIO(raw).readlines()
         span = Scanner(lines, bytes, header).spans(1)[0]

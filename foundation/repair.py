@@ -1,7 +1,8 @@
-"""Rejects that can be stored after all: children whose parents have arrived."""
+"""Rejects judged again: children whose parents have arrived, records that a changed rule lets pass."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from typing import NamedTuple
 
 from foundation.ledger import (
@@ -16,7 +17,8 @@ from foundation.ledger import (
     set_status,
 )
 from foundation.put import key_of, put
-from foundation.read import Chunk, Position, reread
+from foundation.read import Chunk, reread
+from foundation.scan import Error
 from foundation.source import Source
 from foundation.store import Store, quote
 from foundation.validate import judge
@@ -41,9 +43,26 @@ def release(store: Store, sources: Sequence[Source], run_id: str) -> list[Load]:
     for source in sources:
         if source.references:
             _waive_overtaken(store, source)
-            while stored := _readmit(store, source, run_id):  # again: a record may have waited for one of these
+            while stored := _readmit(store, source, run_id, _moved(store, source)):  # one may have waited for another
                 loads += stored
     return loads
+
+
+def replay(store: Store, sources: Sequence[Source], run_id: str, *, dry_run: bool = False) -> list[Load]:
+    """Judge all open rejects again, by what is declared and stored now; with *dry_run* nothing is changed."""
+    loads: list[Load] = []
+    with suppress(_UndoneError), store.transaction() if dry_run else nullcontext():
+        for source in sources:
+            _waive_overtaken(store, source)
+            loads += _readmit(store, source, run_id, "1")
+        loads += release(store, sources, run_id)
+        if dry_run:
+            raise _UndoneError
+    return loads
+
+
+class _UndoneError(Exception):
+    """Takes a dry run back."""
 
 
 def _waive_overtaken(store: Store, source: Source) -> None:
@@ -63,57 +82,67 @@ def _waive_overtaken(store: Store, source: Source) -> None:
         )
 
 
-def _readmit(store: Store, source: Source, run_id: str) -> list[Load]:
+def _readmit(store: Store, source: Source, run_id: str, condition: str) -> list[Load]:
     """Take the versions of files in their order: what a later one holds of a record is newer."""
     origins = store.execute(
         """
         SELECT DISTINCT origin FROM _rejects r JOIN _loads USING (load_id)
-        WHERE r.source = ? AND r.status = 'open' ORDER BY origin
+        WHERE r.source = ? AND r.status = 'open' AND record IS NOT NULL ORDER BY origin
         """,
         (source.name,),
     ).fetchall()
-    loads = (_readmit_version(store, source, read_load(store, origin), run_id) for (origin,) in origins)
+    loads = (_readmit_version(store, source, read_load(store, origin), run_id, condition) for (origin,) in origins)
     return [load for load in loads if load.read]
 
 
-def _readmit_version(store: Store, source: Source, old: Load, run_id: str) -> Load:
+def _readmit_version(store: Store, source: Source, old: Load, run_id: str, condition: str) -> Load:
+    with again(store, source, old, run_id, kind="replay" if condition == "1" else "release") as load:
+        for kept in _batches(store, old.origin, condition):
+            chunk = reread(((reject.record, reject.raw) for reject in kept), load.header, source)
+            ids = {reject.record: reject.reject_id for reject in kept}
+            for record, errors in judge_again(store, source, chunk, load, ids, status="released").items():
+                save_errors(store, ids[record], errors)
+    return load
+
+
+@contextmanager
+def again(store: Store, source: Source, old: Load, run_id: str, *, kind: str) -> Iterator[Load]:
+    """One transaction and one load for records of *old* that are judged again; no load if none was stored."""
     load = Load(
         source.name, old.path, old.bytes, source.fingerprint, run_id,
-        kind="release", origin=old.origin, header=old.header, sha256=old.sha256, status="complete",
+        kind=kind, origin=old.origin, header=old.header, sha256=old.sha256, status="complete",
     )  # fmt: skip
     began = time.perf_counter()
     with store.transaction():
         save_load(store, load)
-        for batch in _batches(store, source, old.origin):
-            _judge_again(store, source, batch, load)
+        yield load
         if load.read:
             load.seconds = time.perf_counter() - began
-            nowhere = Chunk(Position(0, 0, 0), Position(0, 0, 0))
-            save_chunk(store, load, nowhere, records=load.read, seconds=load.seconds, rss_bytes=0)
+            save_chunk(store, load, Chunk.of_rows([], []), records=load.read, seconds=load.seconds, rss_bytes=0)
             count_checks(store, source, load)
             require_conservation(store, source, load)
         else:
             store.execute("DELETE FROM _loads WHERE load_id = ?", (load.load_id,))
-    return load
 
 
-def _judge_again(store: Store, source: Source, kept: list[_Kept], load: Load) -> None:
-    verdict = judge(source, reread(((reject.record, reject.raw) for reject in kept), load.header, source))
+def judge_again(
+    store: Store, source: Source, chunk: Chunk, load: Load, ids: Mapping[int, int], *, status: str
+) -> dict[int, list[Error]]:
+    """Store what holds of *chunk*, whose rejects *ids* names by record, and mark it; what does not, with reasons."""
+    verdict = judge(source, chunk)
     result = put(store, source, verdict, load=load.load_id, same_file=loads_of_file(store, load))
     refused = {damaged.record: damaged.errors for damaged in (*verdict.rejected, *result.rejected)}
-    for reject in kept:
-        if reject.record in refused:
-            save_errors(store, reject.reject_id, refused[reject.record])
-    stored = [reject.reject_id for reject in kept if reject.record not in refused]
-    set_status(store, stored, "released")
+    stored = [reject_id for record, reject_id in ids.items() if record not in refused]
+    set_status(store, stored, status)
     load.read += len(stored)
     load.inserted += result.inserted
     load.updated += result.updated
     load.unchanged += result.unchanged
+    return refused
 
 
-def _batches(store: Store, source: Source, origin: int) -> Iterator[list[_Kept]]:
-    """The open rejects of a version of a file with a reference of which something else is true by now, in order."""
+def _moved(store: Store, source: Source) -> str:
+    """SQL for a reject with a reference of which something else is true by now."""
     code_now = " ".join(
         f"""
         WHEN '{column}' THEN CASE
@@ -123,13 +152,20 @@ def _batches(store: Store, source: Source, origin: int) -> Iterator[list[_Kept]]
         """
         for column, parent in source.references.items()
     )
-    sql = f"""
-        SELECT reject_id, record, raw FROM _rejects r
-        WHERE load_id IN (SELECT load_id FROM _loads WHERE origin = ?)
-        AND status = 'open' AND reject_id > ? AND EXISTS (
+    return f"""
+        EXISTS (
             SELECT 1 FROM _errors e
             WHERE e.reject_id = r.reject_id AND +stage = 'relation' AND code <> CASE e."column" {code_now} END
         )
+    """
+
+
+def _batches(store: Store, origin: int, condition: str) -> Iterator[list[_Kept]]:
+    """The open rejects of a version of a file that meet a condition, in the order they came."""
+    sql = f"""
+        SELECT reject_id, record, raw FROM _rejects r
+        WHERE load_id IN (SELECT load_id FROM _loads WHERE origin = ?) AND record IS NOT NULL
+        AND status = 'open' AND reject_id > ? AND {condition}
         ORDER BY reject_id LIMIT {_BATCH:d}
     """
     last = 0

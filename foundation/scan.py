@@ -19,11 +19,11 @@ _DAMAGE = {
     "bare_carriage_return": "a carriage return without a line feed, outside quotes",
     "field_too_large": f"a field of more than {MAX_FIELD:,} bytes, or a record of more than {MAX_RECORD:,}",
 }
-_KEPT = 1_000  # characters or bytes of a bad value shown beside its message; the record itself is kept whole
+SHOWN = 1_000  # characters or bytes of a bad value that are kept beside its message; the record itself is kept whole
 _LINE_ENDS = (b"\n", b"\r\n", b"\r")  # the last is half a line end, at the end of a file that is still growing
 _SPECIAL = re.compile(rb'[,"\r\n]')
 _NUMBER = re.compile(rb'["\0\r\d-]*\d["\0\r\d-]*,')  # with what may have damaged it
-_CLOSES = re.compile(rb'[^"]*+(?:""[^"]*+)*+(?<=[^,])"(?:[,\r\n]|\Z)')  # its first lone quote ends a field
+_CLOSES = re.compile(rb'[^"]*+(?:(?<=[^,])""[^"]*+)*+(?<=[^,])"(?:[,\r\n]|\Z)')  # the first lone quote ends a field
 _TORN_LINES = 8  # lines; how far a field may go on that has lost its first quote
 
 
@@ -165,7 +165,7 @@ class Scanner:
         if damage is None and scanned.width == len(self._columns):
             fields, errors = _decode(self._columns, scanned.fields)
             return Span(at, stop, fields, errors)
-        before = [field[:_KEPT].decode(errors="replace") for field in scanned.fields]
+        before = [field[:SHOWN].decode(errors="replace") for field in scanned.fields]
         if damage:
             return Span(at, stop, before, [Error("parse", damage, None, None, _DAMAGE[damage])])
         code = "too_few_fields" if scanned.width < len(self._columns) else "too_many_fields"
@@ -255,4 +255,4 @@ def _decode(columns: list[str], raw_fields: list[bytes]) -> tuple[list[str], lis
 
 
 def _shown(raw: bytes) -> str:
-    return raw[:_KEPT].decode(errors="backslashreplace").replace("\0", "\\x00")
+    return raw[:SHOWN].decode(errors="backslashreplace").replace("\0", "\\x00")

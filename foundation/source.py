@@ -29,6 +29,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from foundation.errors import SchemaError
 
@@ -116,13 +117,15 @@ class Record(BaseModel):
     def __pydantic_init_subclass__(  # type: ignore[override]  # the class keywords are named, not gathered
         cls,
         *,
-        table: str,
-        key: str,
+        table: str = "",
+        key: str = "",
         references: Mapping[str, str] | None = None,
         indexes: Iterable[Sequence[str]] = (),
         checks: Mapping[str, str] | None = None,
     ) -> None:
         """Derive the source once, when the class is declared."""
+        if not table or not key:
+            raise SchemaError(f"{cls.__name__}: name its table and its key, as in `class Trip(Record, table=…, key=…)`")
         decorators = cls.__pydantic_decorators__
         if decorators.field_validators or decorators.model_validators or decorators.validators:
             raise SchemaError(
@@ -144,7 +147,10 @@ class Record(BaseModel):
 
 def _told(constraint: Any) -> str:
     """A constraint in words that are the same in every process: `gt 0`, `max_length 20`, a function's name."""
-    parts = asdict(constraint) if is_dataclass(constraint) else vars(constraint)  # type: ignore[arg-type]
+    if is_dataclass(constraint) and not isinstance(constraint, type):
+        parts = asdict(constraint)
+    else:
+        parts = getattr(constraint, "__dict__", {"": constraint})
     return " ".join(f"{name} {getattr(v, '__qualname__', v)}" for name, v in parts.items() if v is not None)
 
 
@@ -156,6 +162,8 @@ def _column(model: type[Record], name: str, info: FieldInfo) -> Column:
         vocabulary, kind = get_args(kind), str
         if not all(isinstance(word, str) and word for word in vocabulary):
             raise SchemaError(f"{model.__name__}.{name}: a Literal may hold texts only, none of them empty")
+    if info.default not in (None, PydanticUndefined) or info.default_factory:
+        raise SchemaError(f"{model.__name__}.{name}: a default is never used; a column that may be empty is `| None`")
     if kind not in _SQL_TYPES:
         allowed = ", ".join(sorted(t.__name__ for t in _SQL_TYPES))
         raise SchemaError(f"{model.__name__}.{name}: {kind!r} cannot be stored; use {allowed} or Literal")
@@ -173,8 +181,9 @@ def _column(model: type[Record], name: str, info: FieldInfo) -> Column:
 def _unwrap(annotation: Any) -> tuple[Any, bool, tuple[Any, ...]]:
     """Take `Annotated` and `| None` off a type: the bare type, whether None was there, the constraints."""
     if get_origin(annotation) is Annotated:
-        bare, *constraints = get_args(annotation)
+        bare, *extras = get_args(annotation)
         kind, optional, inner = _unwrap(bare)
+        constraints = [c for extra in extras for c in (extra.metadata if isinstance(extra, FieldInfo) else [extra])]
         return kind, optional, (*inner, *constraints)
     if get_origin(annotation) in (Union, types.UnionType):
         rest = [a for a in get_args(annotation) if a is not type(None)]
@@ -185,7 +194,9 @@ def _unwrap(annotation: Any) -> tuple[Any, bool, tuple[Any, ...]]:
 
 
 def _require_consistent(source: Source, declared: str) -> None:
-    names = {c.name for c in source.columns}
+    names, headers = {c.name for c in source.columns}, {c.header for c in source.columns}
+    if len({name.lower() for name in names}) < len(source.columns) or len(headers) < len(source.columns):
+        raise SchemaError(f"{declared}: two columns have the same name or alias, upper and lower case being the same")
     used = {source.key, *source.references, *(c for columns in source.indexes for c in columns)}
     if used - names:
         raise SchemaError(f"{declared}: no column {', '.join(sorted(used - names))}")
@@ -241,10 +252,12 @@ def load_sources(path: Path) -> tuple[Source, ...]:
         spec.loader.exec_module(module)
     except Exception as error:  # a user's file can fail in any way; the cause is chained
         raise SchemaError(f"{path}: {type(error).__name__}: {error}") from error
-    return in_order(sources_in(vars(module).values()))
+    if not (sources := sources_in(vars(module).values())):
+        raise SchemaError(f"{path}: no source is declared there")
+    return in_order(sources)
 
 
 def sources_in(things: Iterable[object]) -> list[Source]:
     """The sources of all declared records among *things*, each once, in order."""
-    return [t.__source__ for t in things
-            if isinstance(t, type) and issubclass(t, Record) and t is not Record]  # fmt: skip
+    records = (t for t in things if isinstance(t, type) and issubclass(t, Record) and t is not Record)
+    return list(dict.fromkeys(record.__source__ for record in records))

@@ -137,7 +137,10 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing; SQLite's errors become StoreErrors."""
+        """All or nothing, part of the transaction around it if there is one; SQLite's errors become StoreErrors."""
+        if self.connection.in_transaction:
+            yield
+            return
         with told(self.path):
             self.connection.execute("BEGIN IMMEDIATE")
             try:

@@ -1,7 +1,5 @@
 """What a person sees in a terminal: tables on standard output, progress on standard error."""
 
-import csv
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,8 +15,6 @@ from foundation.errors import visible
 from foundation.ledger import Load
 
 _PIPE_WIDTH = 240  # columns, when there is no terminal to ask
-# What a spreadsheet runs when it stands first in a cell (OWASP, CSV injection); a signed number is none of it.
-_FORMULA = re.compile(r"[=@\t\r\n\0]|[+-](?![0-9.]+$)")
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
@@ -27,7 +23,8 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: 
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     cells = [list(row) for row in rows]
     for i, name in enumerate(columns):
-        is_number = any(isinstance(row[i], int | float) for row in cells)
+        values = [row[i] for row in cells if row[i] is not None]
+        is_number = bool(values) and all(isinstance(value, int | float) for value in values)
         table.add_column(visible(name), justify="right" if is_number else "left", overflow="fold")
     for row in cells:
         table.add_row(*(Text(_cell(value)) for value in row))
@@ -40,14 +37,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:,.2f}" if isinstance(value, float) else visible(str(value))
-
-
-def show_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print CSV for a spreadsheet: what it would run as a formula gets an apostrophe before it."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([f"'{v}" if isinstance(v, str) and _FORMULA.match(v) else v for v in row])
 
 
 @contextmanager

@@ -5,6 +5,9 @@ plain digits, plain decimal numbers, `YYYY-MM-DD HH:MM:SS`. Timestamps stay text
 `datetime` and back costs more than everything else together.
 """
 
+from dataclasses import asdict, is_dataclass, replace
+from datetime import date
+from decimal import Decimal
 from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -12,13 +15,11 @@ from pydantic import Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
 from foundation.read import Chunk, Damaged
-from foundation.scan import Error
+from foundation.scan import SHOWN, Error
 from foundation.source import Column, Source
 
 Value = str | int | float | None
 Row = tuple[Value, ...]
-
-_SHOWN = 1_000  # characters of a bad value that are kept beside its message; the record itself is kept whole
 
 _YEAR = "(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"
 _LEAP_YEAR = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
@@ -29,14 +30,10 @@ _DATE = (
 )
 _TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
 _IN_CALENDAR = {"error": "a day that exists in the calendar"}
-_LIMITS = {  # what SQLite can hold; a column's own constraints come after and narrow it
-    "int": (Field(ge=-(2**63), le=2**63 - 1),),
-    "float": (Field(allow_inf_nan=False),),
-}
-_PATTERNS = {  # how a type is written in a file, and pydantic's name for text that is not
-    "int": ("^-?[0-9]+$", "int_parsing"),
-    "float": (r"^-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$", "float_parsing"),
-}
+_SQLITE_INTEGER = Field(ge=-(2**63), le=2**63 - 1)  # a column's own constraints come after and narrow it
+_MESSAGES = {"float_parsing": "Input should be a plain decimal number that can be kept as it is, of about 15 digits"}
+_INTEGER = "^-?[0-9]+$"
+_SHORT_DECIMAL, _DECIMAL = r"^-?[0-9]+(?:\.[0-9]+)?$", r"^-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,4})?$"
 
 
 class Verdict(NamedTuple):
@@ -78,7 +75,7 @@ def judge(source: Source, chunk: Chunk) -> Verdict:
 def _reason(column: Column, code: str, message: str, value: Any) -> Error:
     if value is None or value == "" or (column.required and value.isspace()):
         return Error("schema", "missing", column.name, value, "Field required")
-    return Error("schema", code, column.name, value[:_SHOWN], message)
+    return Error("schema", code, column.name, value[:SHOWN], _MESSAGES.get(code, message))
 
 
 @lru_cache(maxsize=64)
@@ -95,12 +92,23 @@ def _adapter(source: Source) -> TypeAdapter[list[Row]]:
 
 def _reading(column: Column) -> Any:
     """The type of a column as it is read from text."""
-    kind: Any = column.kind if column.kind.__name__ in ("int", "float") else str
+    kind: Any = column.kind if column.kind in (int, float) else str
     if column.vocabulary:
         kind = Literal[column.vocabulary]
-    limits = _LIMITS.get(column.kind.__name__, ())
-    reading: Any = Annotated[(kind, *limits, *column.constraints, _Written(column))]
+    constraints = column.constraints
+    if column.kind is int:
+        constraints = (_SQLITE_INTEGER, *constraints)
+    elif kind is str and column.kind is not str:
+        constraints = tuple(map(_as_text, constraints))
+    reading: Any = Annotated[(kind, *constraints, _Written(column))]
     return reading if column.required else reading | None
+
+
+def _as_text(constraint: Any) -> Any:
+    """A bound for timestamps as a bound for their texts, which sort alike."""
+    if not is_dataclass(constraint) or isinstance(constraint, type):
+        return constraint
+    return replace(constraint, **{n: str(v) for n, v in asdict(constraint).items() if isinstance(v, date)})
 
 
 class _Written:
@@ -110,19 +118,23 @@ class _Written:
         self._column = column
 
     def __get_pydantic_core_schema__(self, kind: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        inner = handler(kind)
-        name = self._column.kind.__name__
-        if name == "datetime":
-            return core_schema.chain_schema([_timestamp(), inner])
-        if name == "date":
-            return core_schema.chain_schema([_text(f"^{_DATE}$", "date_parsing", _IN_CALENDAR), inner])
-        if name in _PATTERNS:
-            pattern, code = _PATTERNS[name]
-            return core_schema.chain_schema([_text(pattern, code), inner])
+        inner, written = handler(kind), self._written()
+        return core_schema.chain_schema([written, inner]) if written else inner
+
+    def _written(self) -> CoreSchema | None:
+        match self._column.kind.__name__:
+            case "datetime":
+                return _timestamp()
+            case "date":
+                return _text(f"^{_DATE}$", "date_parsing", _IN_CALENDAR)
+            case "int":
+                return _text(_INTEGER, "int_parsing")
+            case "float":
+                return _decimal()
         if self._column.required and not self._column.vocabulary:
             # One visible character is enough; the pattern costs less than a look at the text in Python.
-            return core_schema.chain_schema([core_schema.str_schema(pattern=r"\S"), inner])
-        return inner
+            return core_schema.str_schema(pattern=r"\S")
+        return None
 
 
 def _text(pattern: str, code: Any, context: dict[str, Any] | None = None) -> CoreSchema:
@@ -141,3 +153,20 @@ def _timestamp() -> CoreSchema:
         custom_error_type="datetime_parsing",
         custom_error_context={"error": "YYYY-MM-DD HH:MM:SS and in the calendar"},
     )
+
+
+def _decimal() -> CoreSchema:
+    """Text like `12.50`, if a float holds it as it stands; up to 15 digits it does."""
+    long = core_schema.no_info_after_validator_function(_require_exact, core_schema.str_schema(pattern=_DECIMAL))
+    return core_schema.custom_error_schema(
+        core_schema.union_schema(
+            [core_schema.str_schema(pattern=_SHORT_DECIMAL, max_length=15), long], mode="left_to_right"
+        ),
+        custom_error_type="float_parsing",
+    )
+
+
+def _require_exact(text: str) -> str:
+    if Decimal(text) != Decimal(repr(float(text))):
+        raise ValueError
+    return text

@@ -500,16 +500,31 @@ def test_a_grown_file_killed_before_its_first_chunk_is_not_taken_for_new(data, d
     assert open_rejects(db) == []
 
 
-def test_a_kill_between_rows_and_indexes_heals(data, db):
-    assert in_child(lambda: (kill_at("build_indexes"), ingest(data, db))) == -signal.SIGKILL
-    before = query(db, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'idx_%'")
+INDEXES = {f"idx_{source.name}_{'_'.join(columns)}" for source in SOURCES for columns in source.indexes}
+
+
+def indexes(db: Path) -> set[str]:
+    return set(query(db, "SELECT name FROM sqlite_schema WHERE name LIKE 'idx_%'"))
+
+
+@pytest.mark.parametrize("call", [1, 4, 8, 9, 12])
+def test_a_kill_between_rows_and_indexes_heals(data, db, call):
+    assert in_child(lambda: (kill_at("build_indexes", call), ingest(data, db))) == -signal.SIGKILL
+    before = indexes(db)
 
     ingest(data, db)
 
-    assert before == [0]
-    assert query(db, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'idx_%'") == [
-        sum(len(s.indexes) for s in SOURCES)
-    ]
+    assert before < INDEXES or call > 8
+    assert indexes(db) == INDEXES
+
+
+def test_tables_have_their_indexes_whether_or_not_their_files_were_loaded(data, db):
+    ingest(data, db, only=["clients"])
+    after_one = indexes(db)
+
+    ingest(data, db, is_stopped=stops_after(2), chunk_size=1)
+
+    assert (after_one, indexes(db)) == (INDEXES, INDEXES)
 
 
 # Refused

@@ -1,4 +1,6 @@
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from conftest import (
     write_file,
 )
 
-from foundation import Record, ingest
+from foundation import Record, StoreError, ingest
 
 WAITING = {
     "clients": [{}],
@@ -242,7 +244,7 @@ def many(tmp_path: Path, db: Path) -> Path:
 
 
 def test_a_release_that_is_killed_leaves_all_waiting_and_is_done_again(many, db):
-    assert in_child(lambda: (kill_at("_judge_again", 2), ingest(many, db))) == -signal.SIGKILL
+    assert in_child(lambda: (kill_at("judge_again", 2), ingest(many, db))) == -signal.SIGKILL
     halfway = keys(db, "orders"), len(open_rejects(db))
 
     ingest(many, db)
@@ -250,6 +252,17 @@ def test_a_release_that_is_killed_leaves_all_waiting_and_is_done_again(many, db)
     assert halfway == ([], 2_100)
     assert counted(db)[-1] == ("orders", "release", "complete", 2_100, 2_100, 0, 0, 0)
     assert open_rejects(db) == []
+
+
+def test_a_release_that_does_not_add_up_leaves_all_waiting(waiting, db):
+    before = snapshot(db)
+    with closing(sqlite3.connect(db)) as connection:
+        connection.execute("CREATE TRIGGER lose AFTER INSERT ON orders BEGIN DELETE FROM orders WHERE order_id = 2; END")
+    append(waiting / "clients.csv", line("clients", 2))
+
+    with pytest.raises(StoreError, match=r"orders\.csv: records do not add up: 1 read, 0 stored, 0 rejected"):
+        ingest(waiting, db)
+    assert open_rejects(db) == before[1]
 
 
 class Employee(Record, table="employees", key="number", references={"manager": "employees"}):

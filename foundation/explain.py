@@ -1,0 +1,108 @@
+"""Where a row came from: its file, place and bytes, the run and the declaration that judged it."""
+
+from pathlib import Path
+from typing import Any
+
+from foundation.errors import QueryError, SourceError
+from foundation.query import Database
+from foundation.read import Position, Reader
+from foundation.store import quote
+
+
+def explain(database: Database, table: str, key: str) -> dict[str, Any]:
+    """Tell of the row of *table* with this key, or of the rejects that had it, the bytes of the file included.
+
+    The bytes of a stored row are read from its file again, if that is still what was loaded: else `raw` is None and
+    `note` says why. Raises QueryError when no record with this key was ever seen.
+    """
+    query = database[table]
+    name = database.tables[table].key
+    row = next(iter(query.where(**{name: key}).page(1).records()), None)
+    rejects = _rejects(database, table, key)
+    if row is None and not rejects:
+        raise QueryError(f"{table} has no row with {name} {key}, and no record with that key was rejected")
+    told: dict[str, Any] = {"table": table, "key": key, "row": row}
+    if row is not None:
+        told |= _origin(database, table, row[name])
+    return told | {"rejects": rejects}
+
+
+def _origin(database: Database, table: str, key: Any) -> dict[str, Any]:
+    name = quote(database.tables[table].key)
+    cursor = database.rows(
+        f"""
+        SELECT l.path, l.sha256, _record AS record, l.load_id, l.kind, l.origin, l.started, l.fingerprint,
+               r.run_id, r.versions
+        FROM {quote(table)} t JOIN _loads l ON l.load_id = t._load JOIN _runs r USING (run_id) WHERE t.{name} = ?
+        """,
+        (key,),
+    )
+    told = dict(zip([column for column, *_ in cursor.description], cursor.fetchone(), strict=True))
+    return told | _place(database, table, told)
+
+
+def _place(database: Database, table: str, told: dict[str, Any]) -> dict[str, Any]:
+    """The place and bytes of a stored record: kept with a reject it once was, or read from the file again."""
+    kept = database.rows(
+        """
+        SELECT line, last_line, byte_start, byte_end, raw, after FROM _rejects r
+        JOIN _loads l USING (load_id) LEFT JOIN _repairs USING (reject_id)
+        WHERE r.source = ? AND l.origin = ? AND r.record = ? AND r.status IN ('released', 'repaired')
+        """,
+        (table, told["origin"], told["record"]),
+    ).fetchone()
+    names = ("line", "last_line", "byte_start", "byte_end", "raw")
+    if kept:
+        note = "corrected: the bytes are those before the correction" if kept[-1] else None
+        return dict(zip(names, (*kept[:4], _text(kept[4])), strict=True)) | {"note": note}
+    source = database.sources.get(table)
+    nothing = dict.fromkeys(names)
+    if source is None:
+        return nothing | {"note": "the source is not declared here; name its file with --sources"}
+    try:
+        with Reader(Path(told["path"]), source) as reader:
+            header = (reader.at, reader.digest)
+            start, end = (_checkpoint(database, told, side) for side in ("< ? ORDER BY record_end DESC", ">= ?"))
+            if not (end and reader.resume(*end) and reader.resume(*(start or header))):
+                return nothing | {"note": "the file is no longer the one that was loaded"}
+            first = reader.at.record
+            while chunk := reader.chunk(told["record"] - first):
+                first = chunk.end.record
+                if first >= told["record"]:
+                    break
+            place, raw = chunk.locate(told["record"]) if chunk else ((None,) * 5, b"")
+    except SourceError as error:
+        return nothing | {"note": str(error)}
+    return dict(zip(names, (*place[1:], _text(raw)), strict=True)) | {"note": None}
+
+
+def _checkpoint(database: Database, told: dict[str, Any], side: str) -> tuple[Position, str] | None:
+    """The nearest checkpoint on one side of the record, in the version of the file that it came from."""
+    found = database.rows(
+        f"""
+        SELECT record_end, line_end, byte_end, digest FROM _chunks JOIN _loads USING (load_id)
+        WHERE origin = ? AND kind = 'file' AND record_end {side} LIMIT 1
+        """,
+        (told["origin"], told["record"]),
+    ).fetchone()
+    return (Position(*found[:3]), found[3]) if found else None
+
+
+def _rejects(database: Database, table: str, key: str) -> list[dict[str, Any]]:
+    cursor = database.rows(
+        """
+        SELECT reject_id, path, record, line, last_line, byte_start, byte_end, raw, status,
+               (SELECT group_concat(code || coalesce(' ' || "column", ''), ', ') FROM _errors e
+                WHERE e.reject_id = r.reject_id) AS reasons
+        FROM _rejects r WHERE source = ? AND key = ? ORDER BY reject_id
+        """,
+        (table, key),
+    )
+    names = [column for column, *_ in cursor.description]
+    found = [dict(zip(names, row, strict=True)) for row in cursor]
+    return [reject | {"raw": _text(reject["raw"])} for reject in found]
+
+
+def _text(raw: bytes) -> str:
+    """Bytes of a file as text: what is no UTF-8 as escapes."""
+    return raw.decode(errors="backslashreplace")
