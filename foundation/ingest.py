@@ -144,7 +144,7 @@ def _begin(job: _Job, source: Source, path: Path, reader: Reader) -> Load:
     load = Load(source.name, str(path), reader.size, source.fingerprint, job.run_id)
     load.header, load.warnings = reader.header, list(reader.warnings)
     last = ledger.last_load(job.store, source, str(path))
-    if last and not job.again and last.fingerprint == source.fingerprint and last.header == reader.header:
+    if last and not job.again and last.fingerprint == source.fingerprint:
         at, digest = ledger.checkpoint(job.store, last) or (reader.at, reader.digest)
         border = at if last.bytes == reader.size else _border(job.store, path, last, at)
         if border and reader.resume(border, digest):
@@ -172,7 +172,8 @@ def _border(store: Store, path: Path, last: Load, at: Position) -> Position | No
 def _go_on(store: Store, load: Load, last: Load, reader: Reader) -> Load:
     """What goes on behind the checkpoint: the *last* load if it was cut off, else a load of the rest, if any."""
     if last.status != "complete" and not ledger.is_overtaken(store, last):
-        return replace(last, run_id=load.run_id, status="running", bytes=load.bytes, warnings=load.warnings)
+        last = replace(last, header=load.header, warnings=load.warnings)
+        return replace(last, run_id=load.run_id, status="running", bytes=load.bytes)
     load.origin = last.origin
     if last.status == "complete" and reader.at.byte == reader.size:
         load.status, load.sha256 = "skipped", reader.digest

@@ -507,6 +507,17 @@ def indexes(db: Path) -> set[str]:
     return set(query(db, "SELECT name FROM sqlite_schema WHERE name LIKE 'idx_%'"))
 
 
+def test_a_load_killed_before_its_first_chunk_may_go_on_with_other_columns(data, db):
+    path = data / "drivers.csv"
+    assert in_child(lambda: (kill_at("put", 2), ingest(data, db))) == -signal.SIGKILL
+    path.write_text(path.read_text().replace("driver_name,phone", "phone,driver_name"))
+
+    ingest(data, db)
+
+    headers = query(db, "SELECT header FROM drivers JOIN _loads ON load_id = _load")
+    assert [json.loads(header)[1:3] for header in headers] == [["phone", "driver_name"]]
+
+
 @pytest.mark.parametrize("call", [1, 4, 8, 9, 12])
 def test_a_kill_between_rows_and_indexes_heals(data, db, call):
     assert in_child(lambda: (kill_at("build_indexes", call), ingest(data, db))) == -signal.SIGKILL

@@ -14,7 +14,7 @@ from conftest import ALL, in_child, keys, query
 from foundation import SOURCES, Record, SchemaError, StoreError, ingest
 from foundation.store import Store, connect
 
-OWN = ("_runs", "_loads", "_chunks", "_rejects", "_errors", "_stats")
+OWN = ("_runs", "_loads", "_chunks", "_rejects", "_repairs", "_errors", "_stats")
 
 
 @pytest.fixture

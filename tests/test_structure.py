@@ -12,14 +12,14 @@ import foundation
 PACKAGE = Path(foundation.__file__).parent
 LEVELS = [
     {"errors", "memory", "scan"},
-    {"source", "hints", "lock"},
+    {"source", "hints", "lock", "spreadsheet"},
     {"delivery", "read"},
     {"validate", "sample"},
     {"store"},
     {"put", "ledger"},
     {"repair"},
     {"ingest", "query"},
-    {"stats", "terminal"},
+    {"stats", "terminal", "corrections", "explain"},
     {"report.show", "report.engine", "report.page"},
     {"report.run"},
     {"__init__", "__main__", "report.__init__"},
@@ -28,7 +28,7 @@ LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 ONE_TECHNOLOGY = {
     "sqlite3": {"store", "put", "ledger", "query", "stats"},
     "pydantic": {"source", "validate", "delivery"},
-    "csv": {"read", "sample", "terminal"},
+    "csv": {"read", "spreadsheet"},
     "papermill": {"report.engine"},
     "nbconvert": {"report.page"},
     "psutil": {"memory"},
