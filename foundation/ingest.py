@@ -11,12 +11,12 @@ from foundation.hints import explain_column
 from foundation.ledger import Load
 from foundation.memory import Memory
 from foundation.put import put
-from foundation.read import Damaged, Position, Reader
+from foundation.read import Chunk, Damaged, Position, Reader
 from foundation.repair import release
 from foundation.scan import Error
 from foundation.source import Source, in_order
 from foundation.store import Store
-from foundation.validate import judge
+from foundation.validate import Verdict, judge
 
 SMALLEST_CHUNK = 50  # records; below that a chunk saves no memory worth having
 Progress = Callable[[Load, int, int], None]  # the load, bytes done, bytes in all
@@ -188,15 +188,7 @@ def _load_chunks(job: _Job, source: Source, reader: Reader, load: Load) -> None:
     while chunk := reader.chunk(size):
         verdict = judge(source, chunk)
         with job.store.transaction():
-            result = put(job.store, source, verdict, load=load.load_id, same_file=same_file)
-            rejected = sorted([*verdict.rejected, *result.rejected])
-            located = ((damaged, *chunk.locate(damaged.record)) for damaged in rejected)
-            ledger.save_rejects(job.store, source, load, located)
-            load.read += chunk.size
-            load.inserted += result.inserted
-            load.updated += result.updated
-            load.unchanged += result.unchanged
-            load.rejected += len(rejected)
+            _store(job.store, source, chunk, verdict, load, same_file)
             seconds = time.perf_counter() - began
             load.seconds += seconds
             rss = memory.sample()
@@ -211,6 +203,18 @@ def _load_chunks(job: _Job, source: Source, reader: Reader, load: Load) -> None:
                 return _stop(job, load, f"{rss:,} bytes of memory are in use, the limit is {job.memory_limit:,}")
             size = max(size // 2, min(size, SMALLEST_CHUNK))
     return None
+
+
+def _store(store: Store, source: Source, chunk: Chunk, verdict: Verdict, load: Load, same_file: set[int]) -> None:
+    """Put rows into their table, rejects beside it, and count both, inside the open transaction."""
+    result = put(store, source, verdict, load=load.load_id, same_file=same_file)
+    rejected = sorted([*verdict.rejected, *result.rejected])
+    ledger.save_rejects(store, source, load, ((damaged, *chunk.locate(damaged.record)) for damaged in rejected))
+    load.read += chunk.size
+    load.inserted += result.inserted
+    load.updated += result.updated
+    load.unchanged += result.unchanged
+    load.rejected += len(rejected)
 
 
 def _stop(job: _Job, load: Load, why: str) -> None:

@@ -107,7 +107,8 @@ def save_load(store: Store, load: Load) -> None:
         del values["load_id"]
     names = ", ".join(values)
     marks = ", ".join(f":{name}" for name in values)
-    changes = ", ".join(f"{name} = excluded.{name}" for name in values)
+    # Not the key: setting it, even to itself, makes SQLite look for rows that refer to it.
+    changes = ", ".join(f"{name} = excluded.{name}" for name in values if name != "load_id")
     cursor = store.execute(
         f"INSERT INTO _loads ({names}) VALUES ({marks}) ON CONFLICT (load_id) DO UPDATE SET {changes}", values
     )

@@ -303,10 +303,15 @@ class _Lines:
         self._is_cut = False
 
     def take(self, count: int) -> list[bytes]:
-        """Some of the next lines, at most *count*; none at the end."""
+        """Some of the next lines, at most *count* and not many more bytes than a block; none at the end."""
         if not self._ready and not self._is_cut:
             self._refill()
-        return [self._ready.popleft() for _ in range(min(count, len(self._ready)))]
+        lines: list[bytes] = []
+        size = 0
+        while self._ready and len(lines) < count and size < _BLOCK:
+            lines.append(self._ready.popleft())
+            size += len(lines[-1])
+        return lines
 
     def one(self) -> bytes:
         """The next line; empty at the end."""

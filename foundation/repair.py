@@ -42,7 +42,6 @@ def release(store: Store, sources: Sequence[Source], run_id: str) -> list[Load]:
     loads: list[Load] = []
     for source in sources:
         if source.references:
-            _waive_overtaken(store, source)
             while stored := _readmit(store, source, run_id, _moved(store, source)):  # one may have waited for another
                 loads += stored
     return loads
@@ -53,7 +52,6 @@ def replay(store: Store, sources: Sequence[Source], run_id: str, *, dry_run: boo
     loads: list[Load] = []
     with suppress(_UndoneError), store.transaction() if dry_run else nullcontext():
         for source in sources:
-            _waive_overtaken(store, source)
             loads += _readmit(store, source, run_id, "1")
         loads += release(store, sources, run_id)
         if dry_run:
@@ -65,25 +63,9 @@ class _UndoneError(Exception):
     """Takes a dry run back."""
 
 
-def _waive_overtaken(store: Store, source: Source) -> None:
-    """Close the waiting records whose key a later version of a file has stored: they would undo its changes."""
-    # The + keeps SQLite from looking for the errors of a reject among all errors of that stage.
-    with store.transaction():
-        store.execute(
-            f"""
-            UPDATE _rejects SET status = 'waived' WHERE source = ? AND status = 'open'
-            AND EXISTS (SELECT 1 FROM _errors e WHERE e.reject_id = _rejects.reject_id AND +stage = 'relation')
-            AND EXISTS (
-                SELECT 1 FROM {quote(source.name)} s JOIN _loads l ON l.load_id = s._load
-                WHERE s.{quote(source.key)} = _rejects.key AND l.origin > _rejects.load_id
-            )
-            """,
-            (source.name,),
-        )
-
-
 def _readmit(store: Store, source: Source, run_id: str, condition: str) -> list[Load]:
     """Take the versions of files in their order: what a later one holds of a record is newer."""
+    _waive_overtaken(store, source, condition)
     origins = store.execute(
         """
         SELECT DISTINCT origin FROM _rejects r JOIN _loads USING (load_id)
@@ -93,6 +75,21 @@ def _readmit(store: Store, source: Source, run_id: str, condition: str) -> list[
     ).fetchall()
     loads = (_readmit_version(store, source, read_load(store, origin), run_id, condition) for (origin,) in origins)
     return [load for load in loads if load.read]
+
+
+def _waive_overtaken(store: Store, source: Source, condition: str) -> None:
+    """Close the records that meet a condition and whose key a later version of a file has stored: that is newer."""
+    with store.transaction():
+        store.execute(
+            f"""
+            UPDATE _rejects AS r SET status = 'waived' WHERE source = ? AND status = 'open' AND {condition}
+            AND EXISTS (
+                SELECT 1 FROM {quote(source.name)} s JOIN _loads l ON l.load_id = s._load
+                WHERE s.{quote(source.key)} = r.key AND l.origin > r.load_id
+            )
+            """,
+            (source.name,),
+        )
 
 
 def _readmit_version(store: Store, source: Source, old: Load, run_id: str, condition: str) -> Load:
@@ -143,6 +140,7 @@ def judge_again(
 
 def _moved(store: Store, source: Source) -> str:
     """SQL for a reject with a reference of which something else is true by now."""
+    # The + keeps SQLite from looking for the errors of a reject among all errors of that stage.
     code_now = " ".join(
         f"""
         WHEN '{column}' THEN CASE

@@ -23,7 +23,8 @@ SHOWN = 1_000  # characters or bytes of a bad value that are kept beside its mes
 _LINE_ENDS = (b"\n", b"\r\n", b"\r")  # the last is half a line end, at the end of a file that is still growing
 _SPECIAL = re.compile(rb'[,"\r\n]')
 _NUMBER = re.compile(rb'["\0\r\d-]*\d["\0\r\d-]*,')  # with what may have damaged it
-_CLOSES = re.compile(rb'[^"]*+(?:(?<=[^,])""[^"]*+)*+(?<=[^,])"(?:[,\r\n]|\Z)')  # the first lone quote ends a field
+_CLOSES = re.compile(rb'[^"]*+(?:(?<=[^,])""[^"]*+)*+(?<=[^,])"(?:[,\r\n]|\Z)')  # its first lone quote ends a field
+_GOES_ON = re.compile(rb'(?:\A|,)"[^"]*+(?:""[^"]*+)*+\Z')  # its last field is quoted and does not end
 _TORN_LINES = 8  # lines; how far a field may go on that has lost its first quote
 
 
@@ -94,15 +95,17 @@ class Scanner:
         A field of several lines that has lost its first quote, or got one more at the end of a line, leaves
         behind it lines at which no record begins and of which the first quote closes a field.
         """
-        ahead = (row for row in range(at, at + _TORN_LINES) if self._has(row) and b'"' in self.lines[row])
-        row = next(ahead, None)
-        if row is None or not _CLOSES.match(self.lines[row]):
-            return at
-        rest = self.scan_fields(at, is_open=True)
-        fits = width > len(self._columns) or width + rest.width == len(self._columns) + 1
-        if rest.damage or not fits or any(self._begins(line, width - 1) for line in range(at, row + 1)):
-            return at
-        return at + rest.lines
+        for row in range(at, at + _TORN_LINES):
+            if not self._has(row) or len(self.lines[row]) > MAX_FIELD:
+                break
+            if b'"' not in self.lines[row]:
+                continue
+            if not _CLOSES.match(self.lines[row]) or any(self._begins(r, width - 1) for r in range(at, row + 1)):
+                break
+            rest = self.scan_fields(at, is_open=True)
+            fits = width > len(self._columns) or width + rest.width == len(self._columns) + 1
+            return at + rest.lines if fits and not rest.damage else at
+        return at
 
     def scan_fields(self, at: int, *, is_open: bool = False) -> _Scanned:
         """The record that begins at line *at*, by the strict grammar; *is_open*: inside a quoted field."""
@@ -209,11 +212,10 @@ class Scanner:
         if _is_blank(line):
             return False
         is_full, is_wide, closes = separators >= wanted, line.count(b",") >= wanted, bool(_CLOSES.match(line))
-        goes_on = line.count(b'"') % 2 == 1 and not closes
         if self._is_numbered:
-            seems = bool(_NUMBER.match(line)) and (is_full or is_wide or goes_on)
+            seems = bool(_NUMBER.match(line)) and (is_full or is_wide or bool(_GOES_ON.search(line)))
         else:
-            seems = is_wide or (is_full and goes_on)
+            seems = is_wide or (is_full and bool(_GOES_ON.search(line)))
         return (bool(wanted) and seems and (is_full or not closes)) or self._holds(at)
 
     def _holds(self, at: int) -> bool:

@@ -201,7 +201,8 @@ def table_sql(source: Source) -> str:
         if parent := source.references.get(column.name):
             rule += f" REFERENCES {quote(parent)}"
         parts.append(f"{quote(column.name)} {column.sql_type}{rule}")
-    parts += ['"_load" INTEGER NOT NULL REFERENCES "_loads"', '"_record" INTEGER NOT NULL']
+    # No reference to _loads: SQLite would look it up for every row, and scan all rows when a load is taken away.
+    parts += ['"_load" INTEGER NOT NULL', '"_record" INTEGER NOT NULL']
     return f"CREATE TABLE {quote(source.name)} (\n  " + ",\n  ".join(parts) + "\n) STRICT"
 
 

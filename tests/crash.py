@@ -1,6 +1,6 @@
-"""Loads in real processes that are disturbed at a chosen system call (by strace) or moment, then run again.
+"""Loads in real processes that are disturbed at a chosen system call (by strace) or moment, and then run again.
 
-A `Loader` is a process that has imported the package and forks for each load, which takes a tenth of the time; run as
+A `Loader` is a process that has imported the package and forks for each load, which takes a third of the time; run as
 a script, this file is that process.
 """
 
@@ -10,38 +10,42 @@ import os
 import re
 import resource
 import select
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, NamedTuple, Self
 
+import foundation
 from foundation.__main__ import main
 
-PACKAGE = Path(sys.modules["foundation"].__path__[0])
-BESIDE = ("", "-wal", "-shm", "-journal", ".lock")  # what may stand beside a database
-WRITES = ("pwrite64", "write", "writev", "ftruncate", "fallocate")
+PACKAGE = Path(foundation.__file__).parent
 SYNCS = ("fdatasync", "fsync", "msync")
-OTHERS = ("openat", "unlink", "unlinkat", "rename", "mkdir", "fchmod", "fchown")
+WRITES = ("pwrite64", "write", "ftruncate", "fallocate", "openat", "unlink", "rename", "fchown", "fchmod", *SYNCS)
 READS = ("pread64", "read")
-HUNG_S = 120
+HUNG_S = 120.0
 
 
 class Fault(NamedTuple):
     """What disturbs a load; nothing, if nothing is named."""
 
     inject: tuple[str, ...] = ()  # as strace has it: "pwrite64:error=EIO:when=7"
-    signal: int = 0
+    signal: int = signal.SIGKILL
     after_s: float = HUNG_S  # when the signal is sent
     largest: int | None = None  # no file may grow beyond so many bytes
+
+
+UNDISTURBED = Fault()
 
 
 class Outcome(NamedTuple):
@@ -60,14 +64,37 @@ class Call(NamedTuple):
     is_commit: bool  # the header of the last frame that a transaction writes
 
 
+@dataclass(frozen=True)
+class Scene:
+    """A load of the folder *data* into a database that is new, or begins as a copy of *base*."""
+
+    folder: Path
+    data: Path
+    chunk_size: int
+    base: Path | None = None
+
+    def lay_out(self, db: Path) -> list[object]:
+        """Put the database there as it is before the load, and give the command that loads."""
+        copy(self.base or self.folder / "none.db", db)
+        return ["ingest", self.data, "--db", db, "--chunk-size", self.chunk_size, "--json"]
+
+
+def copy(db: Path, other: Path) -> Path:
+    """Make *other* what *db* is now, which nobody may have open: also what a process that was killed has left."""
+    for end in ("", "-wal", "-journal", "-shm", ".lock"):
+        other.with_name(other.name + end).unlink(missing_ok=True)
+        if end in ("", "-wal", "-journal") and (part := db.with_name(db.name + end)).exists():
+            shutil.copyfile(part, other.with_name(other.name + end))
+    return other
+
+
 # The process that loads
 
 
 class Loader:
     """Runs the command line of a *package* again and again, each time in a fresh process."""
 
-    def __init__(self, folder: Path, package: Path = PACKAGE) -> None:
-        self.folder = folder
+    def __init__(self, package: Path = PACKAGE) -> None:
         self._serving = subprocess.Popen(
             [sys.executable, __file__],
             env=os.environ | {"PYTHONPATH": str(package.parent)},
@@ -83,174 +110,180 @@ class Loader:
     def __exit__(self, *_: object) -> None:
         self._serving.communicate()
 
-    def run(self, arguments: Sequence[object], fault: Fault = Fault(), *, trace: Path | None = None) -> Outcome:  # noqa: B008
+    def run(self, command: Sequence[object], fault: Fault = UNDISTURBED, *, trace: Path | None = None) -> Outcome:
         """One run of the command line; its system calls go to the file *trace*."""
-        told = self.folder / "told"
-        order = {"arguments": list(map(str, arguments)), "told": str(told), "trace": str(trace or ""), **fault._asdict()}
+        order = {"command": list(map(str, command)), "trace": str(trace or "")} | fault._asdict()
         assert self._serving.stdin
         self._serving.stdin.write(json.dumps(order) + "\n")
         self._serving.stdin.flush()
-        return Outcome(self._answer(), told.read_text())
+        return Outcome(*self._answer())
 
     def _answer(self) -> Any:
         assert self._serving.stdout
-        return json.loads(self._serving.stdout.readline())
+        return json.loads(self._serving.stdout.readline() or '"the loading process has died"')
 
 
 def serve() -> None:
-    """Carry out one order a line from standard input, and answer with the exit status."""
+    """Carry out one order a line from standard input, and answer with exit status and messages."""
     print(json.dumps(str(PACKAGE)), flush=True)
     for line in sys.stdin:
-        print(_carry_out(json.loads(line)), flush=True)
+        print(json.dumps(_carry_out(json.loads(line))), flush=True)
 
 
-def _carry_out(order: dict[str, Any]) -> int:
+def _carry_out(order: dict[str, Any]) -> tuple[int, str]:
     waiting, go = os.pipe()
+    told, telling = os.pipe()
     child = os.fork()
     if not child:
         os.close(go)
-        _load(order, waiting)
+        _load(order, waiting, telling)
     os.close(waiting)
+    os.close(telling)
     with _watched(child, order):
         os.close(go)
-        end = os.pidfd_open(child)
-        if not select.select([end], [], [], order["after_s"])[0]:
-            os.kill(child, order["signal"] or signal.SIGKILL)
-            if not select.select([end], [], [], HUNG_S)[0]:
-                os.kill(child, signal.SIGKILL)
-        os.close(end)
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        _end(child, order)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with open(told, encoding="utf-8") as messages:
+        return status, messages.read()
 
 
-def _load(order: dict[str, Any], waiting: int) -> None:
+def _load(order: dict[str, Any], waiting: int, telling: int) -> None:
     """Become the command line; never returns."""
     status = 70
     try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os.dup2(os.open(order["told"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
         os.read(waiting, 1)  # until strace looks on
+        os.dup2(telling, 2)
         if order["largest"] is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest"], order["largest"]))
-        status = main(order["arguments"])
-    except BaseException:
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+            status = main(order["command"])
+    except BaseException:  # the parent wants to see any
         traceback.print_exc()
     finally:
         os._exit(status)
 
 
+def _end(child: int, order: dict[str, Any]) -> None:
+    """Wait for the process *child* to end, and see that it does."""
+    ended = os.pidfd_open(child)
+    for number, wait_s in ((order["signal"], order["after_s"]), (signal.SIGKILL, HUNG_S)):
+        if not select.select([ended], [], [], wait_s)[0]:
+            os.kill(child, number)
+    os.close(ended)
+
+
 @contextmanager
 def _watched(child: int, order: dict[str, Any]) -> Iterator[None]:
     """Have strace look at the process *child* if anything is to be traced or injected."""
-    options = [f"-einject={fault}" for fault in order["inject"]]
-    names = {fault.partition(":")[0] for fault in order["inject"]} or {*WRITES, *SYNCS, *OTHERS, *READS}
+    names = {fault.partition(":")[0] for fault in order["inject"]} or {*WRITES, *READS}
     if not order["inject"] and not order["trace"]:
         yield
         return
     command = ["strace", "-f", "-y", "-s64", f"-p{child}", f"-o{order['trace'] or os.devnull}"]
-    strace = subprocess.Popen(
-        [*command, f"-etrace={','.join(sorted(names))}", *options], stderr=subprocess.PIPE, text=True
-    )
-    assert strace.stderr
-    with strace.stderr:
+    command += [f"-etrace={','.join(sorted(names))}", *(f"-einject={fault}" for fault in order["inject"])]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
+        assert strace.stderr
         attached = strace.stderr.readline()
         assert "attached" in attached, attached
         yield
         strace.stderr.read()
-    strace.wait()
 
 
-# The load that is disturbed
+# Disturbing a load
 
 
-@dataclass(frozen=True)
-class Scene:
-    """A load: of the folder *data* into a database that is new or begins as a copy of *base*."""
+@dataclass
+class Swept:
+    """What came of many trials."""
 
-    folder: Path
-    data: Path
-    chunk_size: int
-    base: Path | None = None
-
-    def lay_out(self, db: Path) -> list[object]:
-        """Put the database there as it is before the load, and give the command that loads."""
-        for end in BESIDE:
-            db.with_name(db.name + end).unlink(missing_ok=True)
-        if self.base:
-            db.write_bytes(self.base.read_bytes())
-        return ["ingest", self.data, "--db", db, "--chunk-size", self.chunk_size, "--json"]
+    trials: int
+    disturbed: int  # loads that did not come to their end
+    messages: set[str]
+    failures: list[str]
 
 
 class Sweep:
-    """Disturbs a load of a scene in many ways, on two processors; `failures` says what went wrong."""
+    """Disturbs the load of a scene; what an undisturbed one gives is the reference."""
 
     def __init__(self, scene: Scene, package: Path = PACKAGE) -> None:
         self.scene = scene
         self.package = package
-        self.loads = 0
-        self.disturbed = 0
-        self.failures: list[str] = []
-        self.told: set[str] = set()
-        with self._loader("reference") as loader:
-            db = loader.folder / "reference.db"
-            trace = loader.folder / "trace"
-            self.status = loader.run(scene.lay_out(db)).status
-            assert self.status in (0, 1), "the load fails without being disturbed"
-            self.state = state(db)
-            self.old_loads = query(scene.base, "SELECT max(load_id) FROM _loads")[0] if scene.base else 0
-            loader.run(scene.lay_out(db), trace=trace)
-            self.calls = [call for call in read_trace(trace) if call.path.startswith(str(db))]
+        self._old_loads = query(scene.base, "SELECT max(load_id) FROM _loads")[0] if scene.base else 0
+        self._db = scene.folder / "reference.db"
+        with Loader(package) as loader:
+            began = time.perf_counter()
+            self.status, told = loader.run(scene.lay_out(self._db))
+            self.seconds = time.perf_counter() - began
+        assert self.status in (0, 1), f"the load fails without being disturbed: {told}"
+        self.state = state(self._db)
 
-    def _loader(self, name: str) -> Loader:
-        folder = self.scene.folder / name
-        folder.mkdir(exist_ok=True)
-        return Loader(folder, self.package)
+    @cached_property
+    def calls(self) -> list[Call]:
+        """The system calls of an undisturbed load that go to the database and what is beside it."""
+        trace = self.scene.folder / "trace"
+        with Loader(self.package) as loader:
+            loader.run(self.scene.lay_out(self._db), trace=trace)
+        return [call for call in read_trace(trace) if call.path.startswith(str(self._db))]
 
-    def run(self, trials: Iterable[Sequence[Fault]], *, until_failure: bool = False) -> Self:
-        """Run each trial: on one database, a load with each fault of it in turn, then an undisturbed one."""
-        waiting = iter(list(trials))
+    def run(self, trials: Iterable[Sequence[Fault]], *, until_failure: bool = False) -> Swept:
+        """Run each trial, two at a time: on one database a load with each of its faults, then an undisturbed one."""
+        swept = Swept(0, 0, set(), [])
+        left = iter([*trials])
 
-        def work(number: int) -> None:
-            with self._loader(f"worker{number}") as loader:
-                for trial in waiting:
-                    if until_failure and self.failures:
+        def work(db: Path) -> None:
+            with Loader(self.package) as loader:
+                for trial in left:
+                    if until_failure and swept.failures:
                         return
-                    self.failures += [f"{trial}: {problem}" for problem in self._try(loader, trial)]
+                    swept.trials += 1
+                    swept.failures += [f"{trial}: {problem}" for problem in self._try(loader, db, trial, swept)]
 
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(work, range(2)))
-        return self
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(work, [self.scene.folder / "one.db", self.scene.folder / "two.db"]))
+        return swept
 
-    def _try(self, loader: Loader, trial: Sequence[Fault]) -> Iterator[str]:
-        db = loader.folder / "test.db"
+    def _try(self, loader: Loader, db: Path, trial: Sequence[Fault], swept: Swept) -> Iterator[str]:
         command = self.scene.lay_out(db)
         for fault in trial:
             outcome = loader.run(command, fault)
-            self.loads += 1
-            self.disturbed += outcome.status != self.status
+            swept.disturbed += outcome.status != self.status
+            swept.messages.add(outcome.told.replace(str(db), "DB"))
+            # On a copy: the next load shall find what this one has left, and not what was made of it by a look.
+            yield from wounds(copy(db, db.with_suffix(".seen")), newer_than=self._old_loads)
             yield from self._judge(outcome, fault, db)
-            yield from wounds(db, newer_than=self.old_loads)
         outcome = loader.run(command)
         if outcome.status != self.status:
             yield f"ends with {outcome.status} and not {self.status} when run again: {outcome.told}"
         yield from differences(state(db), self.state)
 
     def _judge(self, outcome: Outcome, fault: Fault, db: Path) -> Iterator[str]:
-        """A disturbed load was killed, or says what is the matter, or has come to its end all the same."""
+        """A load that was disturbed is killed, or tells what is the matter, or comes to its end all the same."""
         if outcome.status == self.status:
-            yield from differences(state(db), self.state)
+            yield from differences(state(copy(db, db.with_suffix(".seen"))), self.state)
+        elif outcome.status == 2 and fault.signal != signal.SIGKILL:
+            if outcome.told or state(copy(db, db.with_suffix(".seen")))["run"] != [("stopped", 1)]:
+                yield f"is not stopped in order: {outcome.told}"
         elif outcome.status == 2:
-            self.told.add(outcome.told.replace(str(db), "DB"))
-            stopped = "run the same command again" in outcome.told and fault.signal
-            one_paragraph = outcome.told.startswith("foundation: ") and outcome.told.count("\n") == 1
-            if "Traceback" in outcome.told or not (stopped or (one_paragraph and str(db) in outcome.told)):
+            if not outcome.told.startswith("foundation: ") or outcome.told.count("\n") != 1 or str(db) not in outcome.told:
                 yield f"says no clear word: {outcome.told}"
-        elif outcome.status != -signal.SIGKILL or "KILL" not in f"{fault.inject} {signal.Signals(fault.signal or 1).name}":
+        elif outcome.status != -signal.SIGKILL:
             yield f"ends with {outcome.status}: {outcome.told}"
 
 
-def kills(calls: Iterable[Call]) -> Iterator[Fault]:
-    """A kill before each of these calls."""
-    return (Fault((f"{call.name}:signal=SIGKILL:when={call.number}",)) for call in calls)
+def killed_at(call: Call) -> Fault:
+    """A kill before this call; what lies on the disk is what all calls before it have written."""
+    return Fault((f"{call.name}:signal=SIGKILL:when={call.number}",))
+
+
+def failing_at(call: Call, error: str) -> Fault:
+    """This call fails, and no other."""
+    return Fault((f"{call.name}:error={error}:when={call.number}",))
+
+
+def failing_from(call: Call, error: str, calls: Sequence[Call]) -> Fault:
+    """This and all later ones of these calls fail."""
+    first = {later.name: later.number for later in reversed(calls[calls.index(call) :])}
+    return Fault(tuple(f"{name}:error={error}:when={number}+" for name, number in first.items()))
 
 
 def read_trace(path: Path) -> list[Call]:
@@ -258,15 +291,11 @@ def read_trace(path: Path) -> list[Call]:
     numbers: dict[str, Iterator[int]] = {}
     calls = []
     for line in path.read_text().splitlines():
-        if found := _CALL.match(line):
+        if found := re.match(r"[0-9]+ +(\w+)\((.*)", line):
             name, arguments = found.groups()
             number = next(numbers.setdefault(name, count(1)))
             calls.append(Call(name, number, _path(arguments), _is_commit(arguments)))
     return calls
-
-
-_CALL = re.compile(r"[0-9]+ +(\w+)\((.*)")
-_FRAME = re.compile(r'[0-9]+<[^>]+-wal>, ("(?:[^"\\]|\\.)*"), 24,')
 
 
 def _path(arguments: str) -> str:
@@ -275,8 +304,8 @@ def _path(arguments: str) -> str:
 
 
 def _is_commit(arguments: str) -> bool:
-    """Whether this is the header of a frame of the log with the size that the database has from then on."""
-    found = _FRAME.match(arguments)
+    """Whether this is the header of a frame of the log that tells how large the database is from then on."""
+    found = re.match(r'[0-9]+<[^>]+-wal>, ("(?:[^"\\]|\\.)*"), 24,', arguments)
     return found is not None and any(ast.literal_eval("b" + found[1])[4:8])
 
 
@@ -284,6 +313,7 @@ def _is_commit(arguments: str) -> bool:
 
 
 def query(db: Path, sql: str) -> list[Any]:
+    """Rows of any SQL; of a single column its values."""
     with closing(sqlite3.connect(db)) as connection:
         return _query(connection, sql)
 
@@ -294,17 +324,16 @@ def _query(connection: sqlite3.Connection, sql: str) -> list[Any]:
 
 
 def state(db: Path) -> dict[str, list[Any]]:
-    """All that must not depend on what came between: content, rejects, counts, checks, indexes."""
+    """All that must not depend on what came between: content, rejects, counts, checks, tables and indexes."""
+    found: dict[str, list[Any]] = {}
     with closing(sqlite3.connect(db)) as connection:
-        names = _query(connection, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\'")
-        found = {}
-        for name in names:
-            columns = _query(connection, f"SELECT name FROM pragma_table_info('{name}') WHERE name <> '_load'")
-            found[name] = _query(connection, f"SELECT {', '.join(columns)} FROM {name} ORDER BY 1")
-        return found | {told: _query(connection, sql) for told, sql in _STATE.items()}
+        for table in _query(connection, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB '_*'"):
+            columns = _query(connection, f"SELECT name FROM pragma_table_info('{table}') WHERE name <> '_load'")
+            found[table] = _query(connection, f"SELECT {', '.join(columns)} FROM {table} ORDER BY 1")
+        return found | {name: _query(connection, sql) for name, sql in _STATE.items()}
 
 
-# A file that is refused is refused by every load.
+# A file that is refused is refused by each load anew: only the last time counts.
 _STATE = {
     "rejects": """
         SELECT source, path, record, line, last_line, byte_start, byte_end, raw, key, status, (
@@ -319,31 +348,28 @@ _STATE = {
             status = 'refused' AND load_id < (SELECT max(load_id) FROM _loads m WHERE m.source = l.source)
         ) ORDER BY source, load_id
         """,
-    "checks": """
-        SELECT s.source, name, value FROM _stats s JOIN _loads l USING (load_id) ORDER BY s.source, load_id, name
-        """,
+    "checks": "SELECT source, name, value FROM _stats ORDER BY source, load_id, name",
     "schema": "SELECT type, name, sql FROM sqlite_schema ORDER BY name",
     "run": "SELECT status, finished IS NOT NULL FROM _runs ORDER BY rowid DESC LIMIT 1",
 }
 
 
 def differences(found: dict[str, list[Any]], wanted: dict[str, list[Any]]) -> Iterator[str]:
-    """Where two states differ, with the first rows that only one of them has."""
-    for name in found.keys() | wanted.keys():
+    """Where two states differ, with some rows that only one of them has."""
+    for name in sorted(found.keys() | wanted.keys()):
         ours, theirs = found.get(name, []), wanted.get(name, [])
         if ours != theirs:
-            more = [row for row in ours if row not in theirs][:2]
-            less = [row for row in theirs if row not in ours][:2]
+            more, less = list(set(ours) - set(theirs))[:2], list(set(theirs) - set(ours))[:2]
             yield f"{name}: {len(ours)} rows and not {len(theirs)}; too much: {more}; lacking: {less}"
 
 
 def wounds(db: Path, *, newer_than: int = 0) -> Iterator[str]:
-    """What is damaged or half done in a database on which a load has just ended in any way."""
+    """What is damaged or half done in a database on which a load has ended in any way."""
     if not db.exists():
         return
     with closing(sqlite3.connect(db)) as connection:
-        if (check := _query(connection, "PRAGMA integrity_check")) != ["ok"]:
-            yield f"damaged: {check}"
+        if (checked := _query(connection, "PRAGMA integrity_check")) != ["ok"]:
+            yield f"damaged: {checked}"
         if broken := _query(connection, "PRAGMA foreign_key_check"):
             yield f"rows without their parents: {broken}"
         tables = set(_query(connection, "SELECT name FROM sqlite_schema WHERE type = 'table'"))
@@ -353,9 +379,10 @@ def wounds(db: Path, *, newer_than: int = 0) -> Iterator[str]:
             yield from half_done(connection, newer_than=newer_than)
 
 
-def half_done(connection: sqlite3.Connection, *, newer_than: int = 0) -> Iterator[str]:
-    """The loads whose counts are not those of their chunks, their rows and their rejects; all seen at one moment."""
+def half_done(connection: sqlite3.Connection, *, newer_than: int = 0) -> list[str]:
+    """The loads whose counts are not those of their chunks, their rows and their rejects, all seen at one moment."""
     connection.execute("BEGIN")
+    found = []
     loads = connection.execute(
         """
         SELECT load_id, source, read, inserted + updated + unchanged, rejected,
@@ -367,23 +394,19 @@ def half_done(connection: sqlite3.Connection, *, newer_than: int = 0) -> Iterato
     ).fetchall()
     for load, source, read, stored, rejected, records, rejects in loads:
         (rows,) = _query(connection, f"SELECT count(*) FROM {source} WHERE _load = {load}")
-        if not (read == records == rows + rejects and stored == rows and rejected == rejects):
-            yield f"half done: load {load} of {source}: {(read, stored, rejected)} counted, {(records, rows, rejects)} there"
+        if (read, stored, rejected) != (records, rows, rejects) or read != stored + rejected:
+            found.append(f"half done: {source}: {(read, stored, rejected)} counted, {(records, rows, rejects)} there")
     connection.execute("COMMIT")
+    return found
 
 
-# Loaders broken on purpose
-
-
-def broken_package(folder: Path, changes: dict[str, tuple[str, str]]) -> Path:
-    """A copy of the package in which texts are replaced, each by another: `{file: (text, other)}`."""
-    package = folder / "foundation"
-    subprocess.run(["/usr/bin/env", "cp", "-r", PACKAGE, package], check=True)
-    for name, (text, other) in changes.items():
-        path = package / name
-        whole = path.read_text()
-        assert whole.count(text) == 1, f"{name} has changed: {text!r} is not there once"
-        path.write_text(whole.replace(text, other))
+def broken_package(folder: Path, *changes: tuple[str, str, str]) -> Path:
+    """A copy of the package in which texts are replaced: each change is a file, its text, another text."""
+    package = shutil.copytree(PACKAGE, folder / "foundation", ignore=shutil.ignore_patterns("__pycache__"))
+    for name, text, other in changes:
+        whole = (package / name).read_text()
+        assert whole.count(text) == 1, f"{name} has changed, it does not have once: {text}"
+        (package / name).write_text(whole.replace(text, other))
     return package
 
 

@@ -3,21 +3,22 @@
 What has no one truth is left out: lines inside a damaged record that look like records themselves; a field of several
 lines that has lost both its quotes (nothing tells it from two short records); a carriage return as the only end of a
 line, or at the end of a file, where it may be half a line end; bytes that are no UTF-8 in a record whose quotes or
-separators are damaged too; white space alone in a required column that is no text; `+1.5`, `.5`, `-0.0` as amounts.
+separators are damaged, too; white space alone in a required column of numbers; `+1.5`, `.5`, `-0.0` as amounts.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import NamedTuple
 
+from fault_values import FIELDS, FORMS
+
 from foundation.source import Column, Source
 
-LARGEST = 4 * 2**20  # bytes; the largest field that is legal
-REFUSED_PARENT, KEYLESS_PARENT = "777777", "888888"  # refused for its date; its key is written 888_888
-UNKNOWN_PARENT = "999999"
-
+REFUSED_PARENT, KEYLESS_PARENT, NO_PARENT = "777777", "888888", "999999"  # the second is written 888_888 in its file
+FAR = 19  # records; further than a chunk of seven, and meeting no other place of a fault
 Value = str | int | float | None
 
 
@@ -40,7 +41,7 @@ class Draft:
     dice: Random
     is_quoted: bool  # every field
     fields: list[bytes] = field(default_factory=list)
-    reasons: list[tuple[str, str]] = field(default_factory=list)  # column (empty: all of it) and code (empty: see file)
+    reasons: list[tuple[str, str]] = field(default_factory=list)  # column, code; no column: the record as a whole
     broad: int = -1  # the column with line breaks
     is_cut: bool = False  # the file ends here
 
@@ -65,6 +66,13 @@ class Draft:
     def refuse(self, code: str, at: int | None = None) -> None:
         self.reasons.append(("" if at is None else self.columns[at].name, code))
 
+    def garble(self, at: int, text: str) -> None:
+        """Put a text that fits into a column of texts only."""
+        column = self.columns[at]
+        self.put(at, text)
+        if column.vocabulary or column.kind is not str:
+            self.refuse("literal_error" if column.vocabulary else f"{column.kind.__name__}_parsing", at)
+
     def shape(self, *, is_broad: bool) -> None:
         """Make it a record of several lines, or of one."""
         for at, value in enumerate(self.values):
@@ -82,130 +90,171 @@ class Draft:
 def _stored(column: Column, text: str) -> Value:
     if not text and not column.required:
         return None
-    if column.kind in (int, float, str):
-        return column.kind(text)  # type: ignore[no-any-return]
-    return text.replace("T", " ")
+    return column.kind(text) if column.kind in (int, float, str) else text.replace("T", " ")
 
 
 Damage = Callable[[Draft], None]
 
 
 class Kind(NamedTuple):
-    """One kind of fault, for sources with a column of the role; it may touch a neighbour, too."""
+    """One kind of fault, for sources that have a column of the role; *damage* may touch another record, too."""
 
     name: str
     role: str
     damage: Callable[[list[Draft], int], None]
-    is_plain: bool = False  # quotes and neighbours are as they should be
+    is_plain: bool = True  # quotes and other records stay as they are: any record may stand beside it
     is_last: bool = False  # only at the end of a file
 
 
-_BAD_WHOLE = [
-    "1_000", "12.0", "12.5", " 12", "12 ", "\t12", "+12", "١٢", "1２", "1e3", "0x1F", "1,000", "--1", "12-", "−5", "12\n", "²",
-    "NA", "None", "true", "\u200b12", "twelve",
-]  # fmt: skip
-_BAD_AMOUNT = [
-    "nan", "NaN", "inf", "-inf", "Infinity", "12,5", "1_0.5", " 12.5", "12.5 ", "12.5\n", "١٢٫٥", "1e", "0x1p3", "1.2.3",
-    "₹12", "1 000", "--1", "NA",
-]  # fmt: skip
-_BAD_MOMENT = [
-    "31/12/2025 10:00:00", "12/31/2025 10:00:00", "3/7/2025 8:48", "2025-1-30 08:15:00", "2025-01-30 8:15:00",
-    "30-01-2025 08:15:00", "2025-01-30", "2025-01-30 08:15", "2025-01-30 08:15:00.5", "2025-01-30 08:15:00Z",
-    "2025-01-30T08:15:00+05:30", "2025-01-30t08:15:00", "2025-01-30  08:15:00", " 2025-01-30 08:15:00",
-    "2025-01-30 08:15:00 ", "2025-01-30 08:15:00\n", "2025-01-30_08:15:00", "2025/01/30 08:15:00", "20250130", "20250130T081500",
-    "2025", "0", "-1", "1735689600", "1735689600000", "1735689600.5", "45687.34", "2025-01-30 24:00:00", "2025-01-30 08:60:00",
-    "2025-01-30 08:15:60", "2025-02-30 10:00:00", "2025-02-29 10:00:00", "1900-02-29 10:00:00", "2025-13-01 10:00:00",
-    "2025-00-10 10:00:00", "2025-04-31 10:00:00", "0000-01-01 00:00:00", "12025-01-30 08:15:00", "-025-01-30 08:15:00",
-    "٢٠٢٥-01-30 08:15:00", "now", "NA", "2025-01-30 08:15 AM", "30 Jan 2025 08:15:00",
-]  # fmt: skip
-_WHITE = [" ", "\t ", "\n", "\r\n", "\v\f", "\x85", "\xa0", "\u2028", "\u3000", " \u2003\xa0 "]
-_TEXTS = [
-    "NA", "NULL", "None", "nan", "-", " a", "a ", "\ta\t", "a\xa0", "\u200b", "a\vb\fc", "a\x1cb\x1d\x1e", "a\x85b", "a\u2028b\u2029",
-    "\ufeffa", "\ufffd", "a\rb", "a\r\nb", "\r", "\n\n\na", "\x01\x07\x1b[31m\x7f", '"', '""', '","', 'say "hi"', '"a"', '\\"a\\', "a\\",
-    "'; DROP TABLE orders; --", "<script>alert(1)</script>", '=HYPERLINK("http://a","b")', "{0} %s ${a} {{b}}", "José", "Jose\u0301",
-    "🚚🇮🇳", "\u202ea", "007", "1e3", "a;b|c\td", "1,2,3\n4,5,6\n", 'order_id,client_id\n"1","2"\n', "a" * 70_000,
-    "1,1,Asha,+91,Road,Fort,Pune,MH,011001,2025-01-01 08:00:00,2025-01-02 08:00:00,,Pending,COD,9.5,,2025-01-01 08:00:00\n",
-]  # fmt: skip
-
-# What stands in a field of a role, and the code for it; none: it is legal.
-_FIELDS: list[tuple[str, str, list[str]]] = [
-    ("whole", "int_parsing", _BAD_WHOLE),
-    ("positive", "greater_than", ["0", "-0", "000", "-5", "-9223372036854775808"]),
-    ("whole", "less_than_equal", ["9223372036854775808", "9" * 30]),
-    ("whole", "int_parsing_size", ["1" * 5_000]),
-    ("capacity", "greater_than_equal", ["-1"]),
-    ("rating", "greater_than_equal", ["0", "-3"]),
-    ("rating", "less_than_equal", ["6", "10"]),
-    ("amount", "greater_than_equal", ["-0.01", "-1", "-1e-300"]),
-    ("amount", "finite_number", ["1e999", "1e309"]),
-    ("amount", "float_parsing", _BAD_AMOUNT),
-    ("required moment", "datetime_parsing", _BAD_MOMENT),
-    ("optional moment", "datetime_parsing", [*_BAD_MOMENT[::6], " "]),
-    ("required text", "missing", ["", *_WHITE]),
-    *((role, "missing", [""]) for role in ("key", "reference", "capacity", "rating", "amount")),
-    *((role, "missing", [""]) for role in ("required moment", "required word")),
-    ("required word", "literal_error", ["{lower}", "{upper}", " {word}", "{word} ", "{word}\n", "{word}.", "NA", "0"]),
-    ("optional word", "literal_error", ["{lower}", "{upper}", " {word}", "{word}\xa0", "NA", "none", " "]),
-    ("key", "", ["0000000912", "9223372036854775807"]),
-    ("reference", "", ["0002"]),
-    ("capacity", "", ["0", "-0", "9223372036854775807"]),
-    ("rating", "", ["1", "5", "03"]),
-    ("amount", "", ["0", "12", "0.1", "1e3", "1E-5", "1e308", "00.50", "123456789.123456789"]),
-    ("required moment", "", ["2025-01-30T08:15:00", "2024-02-29 23:59:59", "2000-02-29T00:00:00", "0001-01-01 00:00:00",
-                             "9999-12-31 23:59:59"]),
-    ("optional moment", "", ["", "2024-02-29T00:00:00"]),
-    ("optional word", "", [""]),
-    ("optional text", "", ["", *_WHITE]),
-    ("text", "", _TEXTS),
-]  # fmt: skip
-
-# Forms of a field, the bytes that are no UTF-8 written as surrogates: what stands for its value, code, whose it is.
-_UTF8 = ["\udc80", "\udcc0\udcaf", "\udced\udca0\udc80", "\udce2\udc82", "\udce9", "\udcf5\udc80\udc80\udc80", "\udcff"]
-_FORMS: list[tuple[str, list[str]]] = [
-    ("", [  # stray_quote or unclosed_quote: `damage_of` tells
-        '"{v}', '{v}"', '{head}"{tail}', '{head}""{tail}', '"{v}"x', '"{v}" ', '"{v}"""x"', 'x"{v}"', ' "{v}"', '{head}"{tail}, a"',
-        '"a "{v}" b"', '"a "{v}", b"', '"{v}", b"', '"a ""{v}" b"', '"a \\"{v}\\" b"', '""{v}"', '"{v}""', '{v}, b"', '"{v}, b',
-        '{v}\nb"', '{v}\n\nb c\nd, e"', '"{v}\nb', '"{v}\n\nb c\nd, e', '"{v}"\nb"', '“{v}"',
-    ]),
-    ("too_many_fields", ["{v}, b", "{v},", '"{v}",""', "{v}" + "," * 100]),
-    ("bare_carriage_return", ["{head}\r{tail}", "\r{v}", "{v}\r", '"{v}"\r', "{head}\r\r{tail}"]),
-    ("nul_byte", ["{head}\0{tail}", "\0{v}", "{v}\0\0", '"{head}\0\n{tail}"', '"{v}, \0"']),
-    ("invalid_utf8", [*("{head}" + bad + "{tail}" for bad in _UTF8), "{v}\udcf0\udc9f\udc98", '"{head}\n\udce9, {tail}"']),
-    ("invalid_utf8 nul_byte", ["{head}\udce9\0{tail}"]),
-]  # fmt: skip
-
-_SEPARATORS = -1, 0, 1  # so many more than there must be, in a record of nothing else
+def _single(name: str, role: str, damage: Damage, *, is_plain: bool = True, is_last: bool = False) -> Kind:
+    return Kind(name, role, lambda records, at: damage(records[at]), is_plain, is_last)
 
 
-def _field_kinds() -> Iterable[Kind]:
-    for role, code, texts in _FIELDS:
+def _field_kinds() -> Iterator[Kind]:
+    for role, code, texts in FIELDS:
         for text in texts:
-            shown = ascii(text[:30])
-            yield _single(f"{code or 'legal'}: {role} {shown}", role, partial(_fill, role, code, text))
+            yield _single(f"{code or 'legal'}: {role} {ascii(text[:30])}", role, partial(_fill, role, code, text))
 
 
 def _fill(role: str, code: str, text: str, draft: Draft) -> None:
     at = draft.pick(role)
     word = (draft.columns[at].vocabulary or ("",))[0]
-    draft.put(at, text.format(word=word, lower=word.lower(), upper=word.upper()) if "word" in role else text)
+    draft.put(at, text.format(word=word, lower=word.lower(), swapped=word.swapcase()) if "word" in role else text)
     if code:
         draft.refuse(code, at)
 
 
-def _form_kinds() -> Iterable[Kind]:
-    for codes, forms in _FORMS:
+def _form_kinds() -> Iterator[Kind]:
+    for codes, forms in FORMS:
         for form in forms:
             name = f"{codes or 'quotes'}: {ascii(form[:30])}"
-            yield _single(name, "any", partial(_reform, codes, form), is_plain='"' not in form)
+            yield _single(name, "any", partial(_reform, codes, form), is_plain=bool(codes))
 
 
 def _reform(codes: str, form: str, draft: Draft) -> None:
-    ends_in_cr = form.endswith("\r")  # legal at the end of a record
     plain = [at for at, value in enumerate(draft.values) if re.fullmatch(r'[^",\r\n]{2,}', value)]
-    at = draft.dice.choice([at for at in plain if not (ends_in_cr and at == len(draft.fields) - 1)])
+    ends_line = form.endswith("\r") and len(draft.fields) - 1  # there it would be legal
+    at = draft.dice.choice([at for at in plain if at != ends_line or not ends_line])
     value = draft.values[at]
     cut = draft.dice.randrange(1, len(value))
     text = form.format(v=value, head=value[:cut], tail=value[cut:])
     draft.fields[at] = text.encode(errors="surrogateescape")
     for code in codes.split() or [""]:
         draft.refuse(code, at if code in ("nul_byte", "invalid_utf8") else None)
+
+
+_LISTS: list[tuple[str, str, Callable[[list[bytes]], list[bytes]]]] = [
+    ("too_few_fields", "the last is lacking", lambda f: f[:-1]),
+    ("too_few_fields", "the second is lacking", lambda f: f[:1] + f[2:]),
+    ("too_few_fields", "two are there", lambda f: f[:2]),
+    ("too_few_fields", "one is there", lambda f: f[:1]),
+    ("too_few_fields", "separators alone", lambda f: [b""] * (len(f) - 1)),
+    ("too_few_fields", "blanks alone", lambda f: [b"  "]),
+    ("too_few_fields", "quotes alone", lambda f: [b'""']),
+    ("too_few_fields", "the whole record in quotes", lambda f: [b'"' + b",".join(f).replace(b'"', b'""') + b'"']),
+    ("too_many_fields", "an empty one behind", lambda f: [*f, b""]),
+    ("too_many_fields", "a text behind", lambda f: [*f, b'"a\nb"']),
+    ("too_many_fields", "an empty one between", lambda f: [*f[:2], b"", *f[2:]]),
+    ("too_many_fields", "an empty one before", lambda f: [b"", *f]),
+    ("too_many_fields", "many behind", lambda f: f + [b"x"] * 100),
+    ("too_many_fields", "separators alone", lambda f: [b""] * (len(f) + 1)),
+    ("too_many_fields", "two records in a line", lambda f: f + f),
+    ("bare_carriage_return", "before the line end", lambda f: [*f[:-1], f[-1] + b"\r\r"]),
+    ("bare_carriage_return", "alone in a line", lambda f: [b"\r\r"]),
+]
+_CUTS: list[tuple[str, str, Callable[[list[bytes]], list[bytes]]]] = [
+    ("too_few_fields", "behind a separator", lambda f: [*f[:2], b""]),
+    ("too_few_fields", "in a field", lambda f: [*f[:-2], f[-2].strip(b'"')[:2]]),
+    ("unclosed_quote", "in a quoted field", lambda f: [*f[:2], b'"a text, b']),
+    ("unclosed_quote", "behind a line break in quotes", lambda f: [*f[:-1], b'"a text\n']),
+    ("unclosed_quote", "behind the quote of the last field", lambda f: [*f[:-1], b'"']),
+]
+
+
+def _list_kinds() -> Iterator[Kind]:
+    for code, name, change in _LISTS:
+        yield _single(f"{code}: {name}", "any", partial(_change, code, change))
+    for code, name, change in _CUTS:
+        yield _single(f"{code}: cut {name}", "any", partial(_change, code, change, is_cut=True), is_last=True)
+
+
+def _change(code: str, change: Callable[[list[bytes]], list[bytes]], draft: Draft, *, is_cut: bool = False) -> None:
+    draft.fields, draft.is_cut = change(draft.fields), is_cut
+    draft.refuse(code)
+
+
+def _record_kinds() -> Iterator[Kind]:
+    yield _single("a byte order mark", "any", lambda draft: draft.garble(0, "\ufeff" + draft.values[0]))
+    yield _single("a second header", "any", partial(_head, before=""))
+    yield _single("a second header behind a byte order mark", "any", partial(_head, before="\ufeff"))
+    yield _single("three bad columns", "any", _garble_three)
+    yield _single("separators alone", "any", partial(_empty, text=""))
+    yield _single("something bad in every column", "any", partial(_empty, text="?"))
+    yield _single("legal: a record in a field", "text", _embed)
+    orphan, refused, keyless = (NO_PARENT, "orphan"), (REFUSED_PARENT, "parent_rejected"), (KEYLESS_PARENT, "orphan")
+    for parents in [orphan], [refused], [keyless], [orphan, orphan], [refused, orphan], [orphan, refused]:
+        name = " and ".join(f"{code} {key}" for key, code in parents)
+        yield _single(name, "reference", partial(_relate, parents))
+    yield _single("datetime_parsing and no parent", "reference", lambda draft: (_relate([(NO_PARENT, "")], draft), _date(draft)))
+
+
+def _head(draft: Draft, before: str) -> None:
+    for at, column in enumerate(draft.columns):
+        draft.garble(at, before * (at == 0) + column.header)
+
+
+def _garble_three(draft: Draft) -> None:
+    for at in draft.dice.sample(sorted(set(range(len(draft.columns))) - set(draft.find("text"))), 3):
+        draft.garble(at, "?")
+
+
+def _empty(draft: Draft, text: str) -> None:
+    """Nothing in any field, or a text that fits into none."""
+    for at, column in enumerate(draft.columns):
+        if text and at not in draft.find("text"):
+            draft.garble(at, text)
+        else:
+            draft.put(at, "")
+            if column.required:
+                draft.refuse("missing", at)
+
+
+def _embed(draft: Draft) -> None:
+    draft.put(draft.pick("text"), "a\n" + b",".join(draft.fields).decode() + "\nb")
+
+
+def _relate(parents: list[tuple[str, str]], draft: Draft) -> None:
+    places = draft.find("reference") if len(parents) > 1 else [draft.pick("reference")]
+    for at, (key, code) in zip(places, parents, strict=False):
+        draft.put(at, key)
+        if code:
+            draft.refuse(code, at)
+
+
+def _date(draft: Draft) -> None:
+    draft.garble(draft.pick("required moment"), "?")
+
+
+def _pair_kinds() -> Iterator[Kind]:
+    """A key that another record has, which is before it but at the start of a file; of a refused one it is free."""
+    spoils: list[tuple[str, str, Damage]] = [
+        ("duplicate_key", "any", lambda draft: None),
+        ("legal: key of one with a bad date", "any", _date),
+        ("legal: key of one with too few fields", "any", partial(_change, "too_few_fields", lambda f: f[:-1])),
+        ("legal: key of one with a NUL byte", "any", partial(_reform, "nul_byte", "{head}\0{tail}")),
+        ("legal: key of an orphan", "reference", partial(_relate, [(NO_PARENT, "orphan")])),
+    ]
+    for name, role, spoil in spoils:
+        for distance in 1, FAR:
+            yield Kind(f"{name}, {distance} before", role, partial(_repeat, spoil, distance, str), is_plain=False)
+    yield Kind("duplicate_key, with zeros", "any", partial(_repeat, spoils[0][2], 1, lambda key: key.zfill(9)), is_plain=False)
+
+
+def _repeat(spoil: Damage, distance: int, write: Callable[[str], str], records: list[Draft], at: int) -> None:
+    first, second = (at - distance, at) if at >= distance else (at, at + distance)
+    key = records[first].pick("key")
+    records[second].put(key, write(records[first].values[key]))
+    spoil(records[first])
+
+
+KINDS = [*_field_kinds(), *_form_kinds(), *_list_kinds(), *_record_kinds(), *_pair_kinds()]

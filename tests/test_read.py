@@ -8,7 +8,7 @@ import os
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
-from itertools import permutations
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,18 +105,15 @@ def stop(number: int, name: str = "Ann", address: str = "12, High St") -> bytes:
 @each_size
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
 def test_each_kind_of_file_gives_its_records_with_their_places(tmp_path, source, size):
-    texts = [line(source.name, key) for key in range(1, 24)]
-    path = write(tmp_path, *(text.encode() for text in [header(source.name), *texts]))
-    before = ["".join([header(source.name), *texts[:n]]) for n in range(24)]
+    top = header(source.name).encode()
+    parts = [line(source.name, key).encode() for key in range(1, 24)]
+    path = write(tmp_path, top, *parts)
 
     seen = read(path, size, source)
 
-    assert rows_in(seen) == [next(csv.reader(io.StringIO(text, newline=""))) for text in texts]
-    assert [record.raw for record in seen] == bytes_in(path, seen) == [text.encode() for text in texts]
-    assert [record.place for record in seen] == [
-        Place(n, a.count("\n") + 1, b.count("\n"), len(a.encode()), len(b.encode()))
-        for n, a, b in zip(range(1, 24), before, [*before[1:], "".join([header(source.name), *texts])], strict=True)
-    ]
+    assert rows_in(seen) == [next(csv.reader(io.StringIO(part.decode(), newline=""))) for part in parts]
+    assert [(s.place, s.raw, s.codes) for s in seen] == expected(parts, {}, top)
+    assert bytes_in(path, seen) == parts
 
 
 def test_the_columns_of_the_sources_are_those_of_the_files():
@@ -232,8 +229,13 @@ def test_a_field_of_two_million_bytes_is_read(tmp_path, size, quote):
 @each_size
 @pytest.mark.parametrize(
     "field",
-    [b"a" * 8 * 2**20, b'"' + b"a" * 8 * 2**20 + b'"', b'"' + b"aaaaaaa\n" * 2**20 + b'"', b"\xe2\x82\xac" * 2 * 2**20],
-    ids=["bare", "quoted", "of a million lines", "of fewer characters than bytes"],
+    [
+        b"a" * 8 * 2**20,
+        b'"' + b"a" * 8 * 2**20 + b'"',
+        b'"' + (b"a" * 1023 + b"\n") * 2**13 + b'"',
+        b"\xe2\x82\xac" * 2 * 2**20,
+    ],
+    ids=["bare", "quoted", "of many lines", "of fewer characters than bytes"],
 )
 def test_a_field_of_more_than_four_mebibytes_is_refused_and_nothing_else(tmp_path, size, field):
     path = write(tmp_path, HEADER, stop(1), b"2,Bob,", field, b",,,\n", stop(3), stop(4))
@@ -252,7 +254,7 @@ def test_a_field_of_more_than_four_mebibytes_is_refused_and_nothing_else(tmp_pat
     )
 
 
-@pytest.mark.parametrize("start", [b"", b'"', b"," * 2**20], ids=["bare", "quoted", "many fields"])
+@pytest.mark.parametrize("start", [b"", b'"', b"," * 2**17], ids=["bare", "quoted", "many fields"])
 @pytest.mark.parametrize("end", [b"", b"\n" + stop(3)], ids=["at the end", "before another record"])
 def test_of_a_line_of_forty_mebibytes_no_more_than_sixteen_are_held(tmp_path, start, end):
     path = write(tmp_path, HEADER, stop(1), b"2,Bob,", start, b"a" * 40 * 2**20, end)
@@ -393,11 +395,16 @@ SHAPES = {
 }
 
 
-def expected(parts: list[bytes], codes: dict[int, str]) -> list[tuple[Place, bytes, list[str]]]:
+AMBIGUOUS = {
+    ("no closing quote", "no opening quote"), ("cut off in quotes", "no opening quote"), ("cut off in quotes", "cut off"),
+}  # fmt: skip
+
+
+def expected(parts: list[bytes], codes: dict[int, str], top: bytes = HEADER) -> list[tuple[Place, bytes, list[str]]]:
     """Places, bytes and codes of the records made of *parts*, below the header."""
     found = []
     for n, raw in enumerate(parts):
-        before = HEADER + b"".join(parts[:n])
+        before = top + b"".join(parts[:n])
         lines = before.count(b"\n"), (before + raw).count(b"\n")
         place = Place(n + 1, lines[0] + 1, lines[1], len(before), len(before + raw))
         found.append((place, raw, [codes[n]] if n in codes else []))
@@ -407,9 +414,13 @@ def expected(parts: list[bytes], codes: dict[int, str]) -> list[tuple[Place, byt
 @pytest.mark.parametrize(
     "shapes", [("one line", "lines"), ("lines", "lines"), ("doubled quotes", "one line")], ids=" · ".join
 )
-@pytest.mark.parametrize("kinds", [*permutations(DAMAGE, 2), *((kind, kind) for kind in DAMAGE)], ids=" · ".join)
+@pytest.mark.parametrize("kinds", sorted({*product(DAMAGE, DAMAGE)} - AMBIGUOUS), ids=" · ".join)
 def test_two_damaged_neighbours_are_two_rejects_in_their_places(tmp_path, kinds, shapes):
-    """Three pairs stand where the file and chunks of two and three records begin, meet and end."""
+    """Three pairs stand where the file and chunks of two and three records begin, meet and end.
+
+    Ambiguous, hence left out: no closing quote, then no opening one, is one field by the grammar (`test_scan`);
+    behind a text cut off in quotes, a line that is cut off as well could be the rest of that text.
+    """
     parts = [stop(n, address=SHAPES[shapes[n % 2]]) for n in range(12)]
     codes = {}
     for at in (0, 5, 10):

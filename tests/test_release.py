@@ -1,3 +1,4 @@
+import dataclasses
 import signal
 import sqlite3
 from contextlib import closing
@@ -23,7 +24,12 @@ from conftest import (
     write_file,
 )
 
-from foundation import Record, StoreError, ingest
+from foundation import SOURCES, Record, StoreError, ingest
+from foundation.ledger import begin_run
+from foundation.repair import replay
+from foundation.store import Store
+
+CLIENTS = SOURCES[0]
 
 WAITING = {
     "clients": [{}],
@@ -186,6 +192,24 @@ def test_a_released_key_is_taken_when_the_file_grows(waiting, db):
     ingest(waiting, db)
 
     assert reasons(db, "orders")[-1] == (4, "key", "duplicate_key", "order_id")
+
+
+def test_what_an_old_file_holds_does_not_undo_a_newer_one_when_it_is_judged_again(tmp_path, db):
+    old = write_delivery(tmp_path / "old", clients=[{}, {"city": None}])
+    newer = write_delivery(tmp_path / "newer", clients=[{}, {"city": "Goa"}])
+    ingest(old, db)
+    ingest(newer, db)
+    lenient = dataclasses.replace(
+        CLIENTS, columns=tuple(dataclasses.replace(c, required=False) for c in CLIENTS.columns)
+    )
+
+    with Store(db) as store:
+        begin_run(store, "replay", {})
+        loads = replay(store, [lenient], "replay")
+
+    assert loads == []
+    assert query(db, "SELECT city FROM clients ORDER BY client_id") == ["Pune", "Goa"]
+    assert reasons(db, "clients", "waived") == [(2, "schema", "missing", "city")]
 
 
 def test_what_waits_in_an_old_file_does_not_undo_a_newer_one(waiting, db, tmp_path):

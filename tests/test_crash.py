@@ -1,0 +1,411 @@
+"""Exactly once, whatever comes between: a load is disturbed, run again, and gives what an undisturbed one gives.
+
+`make test` takes some of all system calls and moments, `make soak` (FOUNDATION_SOAK=1) takes all.
+"""
+
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from conftest import append, line
+from crash import (
+    READS,
+    WRITES,
+    Call,
+    Fault,
+    Loader,
+    Outcome,
+    Scene,
+    Sweep,
+    Swept,
+    broken_package,
+    copy,
+    differences,
+    failing_at,
+    failing_from,
+    half_done,
+    killed_at,
+    query,
+    state,
+    wounds,
+)
+from foundation.sample import write_sample
+
+SOAK = bool(os.environ.get("FOUNDATION_SOAK"))
+
+
+def pick(calls: list[Call], every: int) -> list[Call]:
+    """All calls when it is soaked, else each nth one."""
+    return calls if SOAK else calls[::every]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def strace() -> None:
+    if not shutil.which("strace"):
+        pytest.fail("strace is missing, faults cannot be injected without it: apt-get install strace")
+
+
+@pytest.fixture(scope="module")
+def tally(request: pytest.FixtureRequest) -> Iterator[Callable[[str, Swept], None]]:
+    """Asserts that nothing failed; the figures are shown at the end."""
+    figures: list[str] = []
+
+    def count(what: str, swept: Swept) -> None:
+        figures.append(f"{what}: {swept.trials:,} trials, {swept.disturbed:,} loads disturbed, {len(swept.failures)} failures")
+        assert swept.failures == []
+
+    yield count
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print("", *figures, sep="\n")
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """A load into a new database, with rejects of every stage."""
+    folder = tmp_path_factory.mktemp("first")
+    write_sample(folder / "data", orders=40, faults=0.2, seed=5)
+    return Sweep(Scene(folder, folder / "data", chunk_size=10))
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """A load into a database that has the files as they were before: without drivers, with one client alone."""
+    folder = tmp_path_factory.mktemp("second")
+    data, base = folder / "data", folder / "base.db"
+    write_sample(data, orders=40, faults=0.2, seed=5)
+    drivers, clients = ((data / f"{name}.csv").read_bytes() for name in ("drivers", "clients"))
+    (data / "drivers.csv").unlink()
+    (data / "clients.csv").write_bytes(b"".join(clients.splitlines(keepends=True)[:2]))
+    with Loader() as loader:
+        loader.run(["ingest", data, "--db", base])
+    (data / "drivers.csv").write_bytes(drivers)
+    (data / "clients.csv").write_bytes(clients)
+    (data / "warehouse_logs.csv").unlink()
+    append(data / "feedback.csv", line("feedback", 101) + line("feedback", 102, rating=9) + line("feedback", 103))
+    orders = data / "orders.csv"
+    orders.write_bytes(orders.read_bytes().replace(b",Prepaid,", b",COD,"))
+    return Sweep(Scene(folder, data, chunk_size=10, base=base))
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """A load as large as the real files."""
+    folder = tmp_path_factory.mktemp("large")
+    write_sample(folder / "data", orders=10_000, faults=0.02, seed=5)
+    return Sweep(Scene(folder, folder / "data", chunk_size=1_000))
+
+
+@pytest.fixture(scope="module", params=["first", "second"])
+def sweep(request: pytest.FixtureRequest) -> Sweep:
+    swept: Sweep = request.getfixturevalue(request.param)
+    return swept
+
+
+def test_the_loads_that_are_disturbed_do_all_that_a_load_can_do(first, second):
+    stages = {error for reject in first.state["rejects"] for error in ("decode", "parse", "schema", "key", "relation") if f'"{error}"' in reject[-1]}
+    kinds = {(load[2], load[3]) for load in second.state["loads"]}
+    statuses = {reject[-2] for reject in second.state["rejects"]}
+
+    assert stages == {"decode", "parse", "schema", "key", "relation"}
+    assert kinds == {("file", "complete"), ("file", "refused"), ("release", "complete")}
+    assert statuses == {"open", "released", "waived"}
+    assert all(sum(load[at] for load in second.state["loads"]) for at in range(6, 11))
+    assert 400 < len(first.calls) < 1_100
+    assert sum(call.is_commit for call in first.calls) > 50
+
+
+# Killed
+
+
+def test_a_load_killed_at_any_write_gives_what_an_undisturbed_one_gives(sweep, tally):
+    swept = sweep.run([[killed_at(call)] for call in around_commits(sweep.calls)])
+
+    tally(f"killed at a write, {sweep.scene.folder.name}", swept)
+    assert swept.disturbed == swept.trials
+
+
+def around_commits(calls: list[Call]) -> list[Call]:
+    """All writes; in short the rare ones, each 40th, and what follows a commit."""
+    writes = [call for call in calls if call.name in WRITES]
+    commits = [number for number, call in enumerate(writes) if call.is_commit]
+    short = {*range(0, len(writes), 40), *(number + 2 for number in commits[::3]), *commits[::12]}
+    return writes if SOAK else [call for number, call in enumerate(writes) if number in short]
+
+
+def test_a_load_disturbed_at_any_write_and_again_when_it_goes_on_gives_the_same(sweep, tally):
+    dice = random.Random(1)  # noqa: S311  # places, not secrets
+    writes = [call for call in sweep.calls if call.name in WRITES]
+
+    def trial(number: int, call: Call) -> list[Fault]:
+        rest = [later for later in writes[number:] if later.name == "pwrite64"]
+        at = dice.randint(1, len(rest) + 20)
+        effects = ["signal=SIGKILL", "signal=SIGKILL", "error=EIO", "error=ENOSPC"]
+        return [killed_at(call), *(Fault((f"pwrite64:{effect}:when={at}",)) for effect in dice.sample(effects, 2))]
+
+    trials = [trial(number, call) for number, call in enumerate(writes)]
+    swept = sweep.run(trials[:: 2 if SOAK else 120])
+
+    tally(f"disturbed again when it goes on, {sweep.scene.folder.name}", swept)
+
+
+def test_a_large_load_killed_at_any_moment_gives_what_an_undisturbed_one_gives(large, tally):
+    dice = random.Random(2)  # noqa: S311  # moments, not secrets
+    kills = 1_000 if SOAK else 10
+
+    swept = large.run([[Fault(after_s=dice.uniform(0, large.seconds / 3)) for _ in range(5)] for _ in range(kills // 5)])
+
+    tally("killed at a moment", swept)
+    assert swept.disturbed >= kills / 2
+
+
+# Denied the disk
+
+
+@pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
+def test_a_write_or_sync_that_fails_is_told_and_the_load_goes_on(sweep, tally, error):
+    writes = [call for call in sweep.calls if call.name in WRITES]
+    rare = [call for call in writes if call.name != "pwrite64"]
+    calls = [*pick(rare, 4), *pick([call for call in writes if call not in rare], 90)]
+
+    once = [[failing_at(call, error)] for call in calls]
+    for_good = [[failing_from(call, error, writes)] for call in calls if call.name != "openat"]
+    swept = sweep.run([*once, *for_good])
+
+    tally(f"{error}, {sweep.scene.folder.name}", swept)
+    assert len(swept.messages) > 1
+    assert swept.disturbed > swept.trials / 2
+
+
+def test_a_read_that_fails_is_told_and_the_load_goes_on(sweep, tally):
+    calls = [call for call in sweep.calls if call.name in READS]
+
+    swept = sweep.run([[failing_at(call, "EIO")] for call in pick(calls, 12)])
+
+    tally(f"EIO when it reads, {sweep.scene.folder.name}", swept)
+
+
+def test_a_file_that_may_not_grow_is_told_and_the_load_goes_on(first, tally):
+    largest = (first.scene.folder / "reference.db").stat().st_size
+    sizes = range(0, largest + 40_000, 4_096 if SOAK else 80_000)
+
+    swept = first.run([[Fault(largest=size + odd)] for size in sizes for odd in (0, 100)])
+
+    tally("no larger file is possible", swept)
+    assert swept.disturbed > swept.trials / 2
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of two megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run([*MOUNT, "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], check=False).returncode:
+        pytest.skip("mounting a small disk is not allowed here")
+    yield folder
+    subprocess.run(["/usr/bin/env", "umount", "--lazy", folder], check=True)
+
+
+MOUNT = ["/usr/bin/env", "mount"]
+
+
+@pytest.mark.parametrize("left", range(4_096, 1_000_000, 50_000 if SOAK else 400_000))
+def test_a_full_disk_is_told_and_the_load_goes_on(first, disk, left):
+    (disk / "other").write_bytes(bytes(2 * 2**20 - left))
+    db = disk / "test.db"
+    command = first.scene.lay_out(db)
+
+    with Loader() as loader:
+        full = [loader.run(command) for _ in range(2)]
+        found = list(wounds(copy(db, first.scene.folder / "seen.db")))
+        (disk / "other").unlink()
+        again = loader.run(command)
+
+    for outcome in full:
+        is_told(outcome, db, "make room and run the same command again|the folder must be there")
+    assert found == []
+    assert again.status == first.status
+    assert list(differences(state(db), first.state)) == []
+
+
+def is_told(outcome: Outcome, db: Path, *words: str) -> None:
+    """The load could not be done, and one paragraph that names the file says why."""
+    assert outcome.status == 2
+    assert outcome.told.startswith("foundation: ")
+    assert outcome.told.count("\n") == 1
+    assert str(db) in outcome.told
+    assert any(word in outcome.told for alternatives in words for word in alternatives.split("|"))
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_a_read_only_disk_is_told_and_the_load_goes_on(first, disk, what):
+    db = disk / "test.db"
+    command = first.scene.lay_out(db)
+
+    with Loader() as loader:
+        loader.run(command, killed_at(first.calls[len(first.calls) // 2]))
+        with read_only(disk if what == "folder" else db):
+            outcome = loader.run(command)
+            found = list(wounds(copy(db, first.scene.folder / "seen.db")))
+        again = loader.run(command)
+
+    is_told(outcome, db, "must be writable|make the file and its folder writable")
+    assert found == []
+    assert again.status == first.status
+    assert list(differences(state(db), first.state)) == []
+
+
+@contextmanager
+def read_only(path: Path) -> Iterator[None]:
+    """A folder or a file on a disk that cannot be written."""
+    subprocess.run([*MOUNT, "--bind", path, path], check=True)
+    try:
+        subprocess.run([*MOUNT, "-o", "remount,bind,ro", path], check=True)
+        yield
+    finally:
+        subprocess.run(["/usr/bin/env", "umount", path], check=True)
+
+
+# Asked to stop
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_to_end_lets_the_chunk_at_hand_be_stored_and_the_load_goes_on(large, number):
+    db = large.scene.folder / "stopped.db"
+    command = large.scene.lay_out(db)
+
+    with started(command) as loading:
+        wait_for_chunks(db, 4)
+        loading.send_signal(number)
+        _, told = loading.communicate(timeout=60)
+    stopped = query(db, "SELECT source, read FROM _loads WHERE status = 'stopped'")
+    runs = query(db, "SELECT status, finished IS NOT NULL FROM _runs")
+    found = list(wounds(copy(db, db.with_suffix(".seen"))))
+    with started(command) as again:
+        again.communicate(timeout=60)
+
+    ((source, read),) = stopped
+    assert f"{source}: stopped on request; run the same command again, it goes on behind record {read:,}\n" in told
+    assert "Traceback" not in told
+    assert (loading.returncode, runs, found) == (2, [("stopped", 1)], [])
+    assert again.returncode == large.status
+    assert list(differences(state(db), large.state)) == []
+
+
+def test_a_load_asked_to_stop_at_any_moment_stops_in_order(large, tally):
+    dice = random.Random(3)  # noqa: S311  # moments, not secrets
+    asks = [dice.choice([signal.SIGINT, signal.SIGTERM]) for _ in range(200 if SOAK else 4)]
+
+    swept = large.run([[Fault(signal=ask, after_s=dice.uniform(0.1, large.seconds / 2)) for _ in "ab"] for ask in asks])
+
+    tally("asked to stop", swept)
+    assert swept.disturbed > swept.trials / 2
+
+
+@contextmanager
+def started(command: list[object]) -> Iterator[subprocess.Popen[str]]:
+    """The command line as people start it, with its messages; it does not outlive the test."""
+    words = [word for word in map(str, command) if word != "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "foundation", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for_chunks(db: Path, chunks: int) -> None:
+    for _ in range(3_000):
+        with suppress(sqlite3.OperationalError), closing(sqlite3.connect(f"file:{db}?mode=ro", uri=True)) as connection:
+            if connection.execute("SELECT count(*) FROM _chunks").fetchone()[0] >= chunks:
+                return
+        time.sleep(0.01)
+    pytest.fail("the load does not get on")
+
+
+# Several at once
+
+
+def test_of_two_loaders_one_waits_for_the_other(large):
+    db = large.scene.folder / "both.db"
+    command = large.scene.lay_out(db)
+
+    with started(command) as one, started(command) as other:
+        told = [one.communicate(timeout=60)[1], other.communicate(timeout=60)[1]]
+
+    assert [one.returncode, other.returncode] == [large.status] * 2, told
+    assert list(differences(state(db), large.state)) == []
+    assert query(db, "SELECT status, count(*) FROM _loads GROUP BY 1") == [("complete", 8), ("skipped", 8)]
+
+
+def test_two_loaders_that_begin_at_the_same_moment_give_what_one_gives(sweep):
+    db = sweep.scene.folder / "both.db"
+
+    with Loader() as one, Loader() as other, ThreadPoolExecutor() as pool:
+        for _ in range(200 if SOAK else 5):
+            command = sweep.scene.lay_out(db)
+            ends = list(pool.map(lambda loader: loader.run(command), [one, other]))  # noqa: B023
+
+            assert [end.status for end in ends] == [sweep.status] * 2, ends
+            assert list(differences(state(db), sweep.state)) == []
+
+
+def test_a_loader_that_waits_in_vain_names_the_writer(large):
+    db = large.scene.folder / "held.db"
+    command = large.scene.lay_out(db)
+
+    with started(command) as writer:
+        wait_for_chunks(db, 4)
+        writer.send_signal(signal.SIGSTOP)
+        with Loader() as loader:
+            waited = loader.run(command)
+        writer.send_signal(signal.SIGCONT)
+        writer.communicate(timeout=60)
+
+    is_told(waited, db, f"{db}: process {writer.pid} (since ")
+    assert writer.returncode == large.status
+    assert list(differences(state(db), large.state)) == []
+
+
+def test_a_reader_sees_whole_chunks_while_a_load_goes_on(large):
+    db = large.scene.folder / "read.db"
+    seen, torn = set(), []
+
+    with started(large.scene.lay_out(db)) as loading:
+        wait_for_chunks(db, 1)
+        with closing(sqlite3.connect(f"file:{db}?mode=ro", uri=True, isolation_level=None)) as connection:
+            while loading.poll() is None:
+                torn += half_done(connection)
+                seen.add(connection.execute("SELECT count(*) FROM _chunks").fetchone()[0])
+        loading.communicate()
+
+    assert torn == []
+    assert len(seen) > 10
+    assert loading.returncode == large.status
+
+
+# The null control: loaders that must not pass
+
+
+LATER = """
+        with job.store.transaction():
+            {}
+"""
+BROKEN = {
+    "the checkpoint in a second transaction": "ledger.save_chunk(",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_the_sweep_finds_a_loader_that_writes(first, tmp_path, broken):
+    ...
