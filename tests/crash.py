@@ -264,7 +264,11 @@ class Sweep:
             if outcome.told or state(copy(db, db.with_suffix(".seen")))["run"] != [("stopped", 1)]:
                 yield f"is not stopped in order: {outcome.told}"
         elif outcome.status == 2:
-            if not outcome.told.startswith("foundation: ") or outcome.told.count("\n") != 1 or str(db) not in outcome.told:
+            if (
+                not outcome.told.startswith("foundation: ")
+                or outcome.told.count("\n") != 1
+                or str(db) not in outcome.told
+            ):
                 yield f"says no clear word: {outcome.told}"
         elif outcome.status != -signal.SIGKILL:
             yield f"ends with {outcome.status}: {outcome.told}"
@@ -345,7 +349,7 @@ _STATE = {
     "loads": """
         SELECT source, path, kind, status, sha256, bytes, read, inserted, updated, unchanged, rejected FROM _loads l
         WHERE status <> 'skipped' AND NOT (
-            status = 'refused' AND load_id < (SELECT max(load_id) FROM _loads m WHERE m.source = l.source)
+            status = 'refused' AND load_id < (SELECT max(load_id) FROM _loads m WHERE m.source = l.source AND m.kind = 'file')
         ) ORDER BY source, load_id
         """,
     "checks": "SELECT source, name, value FROM _stats ORDER BY source, load_id, name",

@@ -79,7 +79,9 @@ class Draft:
             self.put(at, value.replace("\n", ", "))
         if is_broad:
             self.broad = self.pick("text")
-            self.put(self.broad, self.values[self.broad] + self.dice.choice(['\nb "c"', " a\n\nb c,\nd", '"\nb, c']))
+            self.put(
+                self.broad, (self.values[self.broad] or "a") + self.dice.choice(['\nb "c"', " a\n\nb c,\nd", '"\nb, c'])
+            )
 
     def row(self) -> tuple[Value, ...]:
         """What is to be stored, in the order of the source."""
@@ -132,9 +134,10 @@ def _form_kinds() -> Iterator[Kind]:
 
 
 def _reform(codes: str, form: str, draft: Draft) -> None:
-    plain = [at for at, value in enumerate(draft.values) if re.fullmatch(r'[^",\r\n]{2,}', value)]
-    ends_line = form.endswith("\r") and len(draft.fields) - 1  # there it would be legal
-    at = draft.dice.choice([at for at in plain if at != ends_line or not ends_line])
+    first = 2 if form.startswith('"{v}\n') else 0  # what is left of the record must not have as many fields as it has
+    stop = len(draft.fields) - form.endswith("\r")  # at the end of a line a carriage return is legal
+    plain = [at for at in range(first, stop) if re.fullmatch(r'[^",\r\n]{2,}', draft.values[at])]
+    at = draft.dice.choice(plain)
     value = draft.values[at]
     cut = draft.dice.randrange(1, len(value))
     text = form.format(v=value, head=value[:cut], tail=value[cut:])
@@ -187,7 +190,7 @@ def _record_kinds() -> Iterator[Kind]:
     yield _single("a byte order mark", "any", lambda draft: draft.garble(0, "\ufeff" + draft.values[0]))
     yield _single("a second header", "any", partial(_head, before=""))
     yield _single("a second header behind a byte order mark", "any", partial(_head, before="\ufeff"))
-    yield _single("three bad columns", "any", _garble_three)
+    yield _single("two bad columns", "any", _garble_two)
     yield _single("separators alone", "any", partial(_empty, text=""))
     yield _single("something bad in every column", "any", partial(_empty, text="?"))
     yield _single("legal: a record in a field", "text", _embed)
@@ -195,7 +198,9 @@ def _record_kinds() -> Iterator[Kind]:
     for parents in [orphan], [refused], [keyless], [orphan, orphan], [refused, orphan], [orphan, refused]:
         name = " and ".join(f"{code} {key}" for key, code in parents)
         yield _single(name, "reference", partial(_relate, parents))
-    yield _single("datetime_parsing and no parent", "reference", lambda draft: (_relate([(NO_PARENT, "")], draft), _date(draft)))
+    yield _single(
+        "datetime_parsing and no parent", "reference", lambda draft: (_relate([(NO_PARENT, "")], draft), _date(draft))
+    )
 
 
 def _head(draft: Draft, before: str) -> None:
@@ -203,8 +208,8 @@ def _head(draft: Draft, before: str) -> None:
         draft.garble(at, before * (at == 0) + column.header)
 
 
-def _garble_three(draft: Draft) -> None:
-    for at in draft.dice.sample(sorted(set(range(len(draft.columns))) - set(draft.find("text"))), 3):
+def _garble_two(draft: Draft) -> None:
+    for at in draft.dice.sample(sorted(set(range(len(draft.columns))) - set(draft.find("text"))), 2):
         draft.garble(at, "?")
 
 
@@ -247,7 +252,9 @@ def _pair_kinds() -> Iterator[Kind]:
     for name, role, spoil in spoils:
         for distance in 1, FAR:
             yield Kind(f"{name}, {distance} before", role, partial(_repeat, spoil, distance, str), is_plain=False)
-    yield Kind("duplicate_key, with zeros", "any", partial(_repeat, spoils[0][2], 1, lambda key: key.zfill(9)), is_plain=False)
+    yield Kind(
+        "duplicate_key, with zeros", "any", partial(_repeat, spoils[0][2], 1, lambda key: key.zfill(9)), is_plain=False
+    )
 
 
 def _repeat(spoil: Damage, distance: int, write: Callable[[str], str], records: list[Draft], at: int) -> None:

@@ -76,7 +76,10 @@ def corpus(clean: Mapping[str, list[dict[str, str]]], seed: int) -> dict[str, li
         fitting = [s for s in sources if any(kind.role in roles(s, column) for column in s.columns)]
         kinds[fitting[(number + seed) % len(fitting)].name].append(kind)
     return {
-        source.name: [_file(source, clean[source.name], kinds[source.name], number, dice, seed) for number in range(len(kinds[source.name]))]
+        source.name: [
+            _file(source, clean[source.name], kinds[source.name], number, dice, seed)
+            for number in range(len(kinds[source.name]))
+        ]
         for source in sources
     }
 
@@ -87,7 +90,9 @@ def _file(source: Source, clean: list[dict[str, str]], kinds: list[Kind], number
     for slot, (at, place, is_broad) in enumerate(PLACES):
         kind = kinds[(number + 5 * slot) % len(kinds)]
         if not kind.is_last or at == -1:
-            faults[at % size] = Fault(kind, place, (number // len(STYLES) + seed) % 2 == 0 if is_broad is None else is_broad)
+            faults[at % size] = Fault(
+                kind, place, (number // len(STYLES) + seed) % 2 == 0 if is_broad is None else is_broad
+            )
     return build(source, clean, faults, size=size, style=STYLES[(number + seed) % len(STYLES)], dice=dice)
 
 
@@ -128,7 +133,8 @@ def _assemble(drafts: list[Draft], faults: Mapping[int, Fault], style: Style) ->
         raw = body if is_open else body + end
         fault = faults.get(number)
         name = f"{fault.kind.name}{', several lines' * fault.is_broad}" if fault else "sound"
-        place = (number + 1, line, line + body.count(b"\n"), len(data), len(data) + len(raw))
+        last_line = line + raw[:-1].count(b"\n")
+        place = (number + 1, line, last_line, len(data), len(data) + len(raw))
         truths.append(Truth(*place, reasons, row, name, fault.place if fault else ""))
         data, line = data + raw, line + raw.count(b"\n")
     return File(data + b"\n\r\n" * (style.blanks and data.endswith(b"\n")), truths)

@@ -39,6 +39,7 @@ from crash import (
     state,
     wounds,
 )
+
 from foundation.sample import write_sample
 
 SOAK = bool(os.environ.get("FOUNDATION_SOAK"))
@@ -61,7 +62,9 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Callable[[str, Swept], Non
     figures: list[str] = []
 
     def count(what: str, swept: Swept) -> None:
-        figures.append(f"{what}: {swept.trials:,} trials, {swept.disturbed:,} loads disturbed, {len(swept.failures)} failures")
+        figures.append(
+            f"{what}: {swept.trials:,} trials, {swept.disturbed:,} loads disturbed, {len(swept.failures)} failures"
+        )
         assert swept.failures == []
 
     yield count
@@ -112,7 +115,12 @@ def sweep(request: pytest.FixtureRequest) -> Sweep:
 
 
 def test_the_loads_that_are_disturbed_do_all_that_a_load_can_do(first, second):
-    stages = {error for reject in first.state["rejects"] for error in ("decode", "parse", "schema", "key", "relation") if f'"{error}"' in reject[-1]}
+    stages = {
+        error
+        for reject in first.state["rejects"]
+        for error in ("decode", "parse", "schema", "key", "relation")
+        if f'"{error}"' in reject[-1]
+    }
     kinds = {(load[2], load[3]) for load in second.state["loads"]}
     statuses = {reject[-2] for reject in second.state["rejects"]}
 
@@ -162,7 +170,9 @@ def test_a_large_load_killed_at_any_moment_gives_what_an_undisturbed_one_gives(l
     dice = random.Random(2)  # noqa: S311  # moments, not secrets
     kills = 1_000 if SOAK else 10
 
-    swept = large.run([[Fault(after_s=dice.uniform(0, large.seconds / 3)) for _ in range(5)] for _ in range(kills // 5)])
+    swept = large.run(
+        [[Fault(after_s=dice.uniform(0, large.seconds / 3)) for _ in range(5)] for _ in range(kills // 5)]
+    )
 
     tally("killed at a moment", swept)
     assert swept.disturbed >= kills / 2
@@ -354,7 +364,7 @@ def test_two_loaders_that_begin_at_the_same_moment_give_what_one_gives(sweep):
     with Loader() as one, Loader() as other, ThreadPoolExecutor() as pool:
         for _ in range(200 if SOAK else 5):
             command = sweep.scene.lay_out(db)
-            ends = list(pool.map(lambda loader: loader.run(command), [one, other]))  # noqa: B023
+            ends = list(pool.map(lambda loader: loader.run(command), [one, other]))
 
             assert [end.status for end in ends] == [sweep.status] * 2, ends
             assert list(differences(state(db), sweep.state)) == []
@@ -397,15 +407,46 @@ def test_a_reader_sees_whole_chunks_while_a_load_goes_on(large):
 # The null control: loaders that must not pass
 
 
-LATER = """
-        with job.store.transaction():
-            {}
-"""
+COMMIT = """
+    store.execute("COMMIT")
+    store.execute("BEGIN IMMEDIATE")"""
+AT_CHECKPOINT = 'checkpoint behind *chunk*, inside the open transaction."""'
+AFTER_CHECKPOINT = "    save_load(store, load)\n\n\n"
+AT_REJECTS = 'bytes and reasons, inside the open transaction."""'
 BROKEN = {
-    "the checkpoint in a second transaction": "ledger.save_chunk(",
-}
+    "checkpoint": [(AT_CHECKPOINT, AT_CHECKPOINT + COMMIT)],
+    "counts": [(AFTER_CHECKPOINT, COMMIT + "\n" + AFTER_CHECKPOINT)],
+    "rejects": [
+        (AT_REJECTS, AT_REJECTS + """
+    _later.append((store, source, load, list(rejected)))
 
 
-@pytest.mark.parametrize("broken", BROKEN)
-def test_the_sweep_finds_a_loader_that_writes(first, tmp_path, broken):
-    ...
+_later = []
+
+
+def _save_rejects(store, source, load, rejected):"""),
+        (AFTER_CHECKPOINT, AFTER_CHECKPOINT.rstrip() + COMMIT + """
+    while _later:
+        _save_rejects(*_later.pop())
+
+
+"""),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("late", BROKEN)
+def test_the_sweep_finds_a_loader_that_writes_something_in_a_second_transaction(first, tmp_path, late):
+    package = broken_package(tmp_path, *(("ledger.py", *change) for change in BROKEN[late]))
+    broken = Sweep(Scene(tmp_path, first.scene.data, first.scene.chunk_size), package)
+
+    swept = broken.run([[killed_at(call)] for call in after_commits(broken.calls)], until_failure=True)
+
+    assert broken.state == first.state  # undisturbed it does everything right
+    assert swept.failures != []
+
+
+def after_commits(calls: list[Call]) -> list[Call]:
+    """What is written next when a transaction is done."""
+    writes = [call for call in calls if call.name in WRITES]
+    return [call for call, begun in zip(writes[2:], writes, strict=False) if begun.is_commit]

@@ -26,6 +26,7 @@ Clean = dict[str, list[dict[str, str]]]
 
 # Scoring
 
+
 def misses(db: Path, source: str, file: File) -> list[str]:
     """Everything in which the table and the rejects of a source differ from the truth, in words."""
     columns = ", ".join(column.name for column in next(s for s in SOURCES if s.name == source).columns)
@@ -38,11 +39,16 @@ def misses(db: Path, source: str, file: File) -> list[str]:
         """
         SELECT reject_id, record, line, last_line, byte_start, byte_end, raw FROM _rejects
         WHERE source = ? AND status = 'open' AND path LIKE '%/faulty/%'
-        """, source):
-        reasons = query(db, 'SELECT coalesce("column", \'\'), code FROM _errors WHERE reject_id = ?', reject)
+        """,
+        source,
+    ):
+        reasons = query(db, "SELECT coalesce(\"column\", ''), code FROM _errors WHERE reject_id = ?", reject)
         refused.setdefault(record, []).append((*place, sorted(reasons)))
-    found = [f"{source} record {t.record}, {t.kind}, {t.place}: {miss}" for t in file.truths
-        for miss in compare(t, stored.pop(t.record, []), refused.pop(t.record, []), file)]
+    found = [
+        f"{source} record {t.record}, {t.kind}, {t.place}: {miss}"
+        for t in file.truths
+        for miss in compare(t, stored.pop(t.record, []), refused.pop(t.record, []), file)
+    ]
     return found + [f"{source} record {record}: doubled" for record in (*stored, *refused)]
 
 

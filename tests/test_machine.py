@@ -1,0 +1,202 @@
+"""A database through any history: loads stopped and killed, files that change, repairs, replays; nothing is lost."""
+
+import csv
+import os
+import shutil
+import tempfile
+from itertools import count
+from pathlib import Path
+
+from conftest import SOUND, content, header, in_child, keys, kill_at, line, query
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+import foundation
+from foundation.corrections import export_rejects, repair
+from foundation.ledger import begin_run, new_run_id
+from foundation.repair import replay
+from foundation.store import Store
+
+SOURCES = [source for source in foundation.SOURCES if source.name in ("clients", "orders")]
+KEYS = {source.name: source.key for source in SOURCES}
+IS_SOAK = bool(os.environ.get("FOUNDATION_SOAK"))
+
+NAME = st.sampled_from(list(KEYS))
+KEY = st.integers(1, 9)
+CHUNK = st.sampled_from([1, 2, 3, 1_000])
+KIND = st.sampled_from(["sound", "sound", "schema", "parse", "orphan"])
+
+
+def record(source: str, key: int, client: int, kind: str, city: str) -> str:
+    """One line of a file, sound or with a fault."""
+    changes = {"client_id": 77 if kind == "orphan" else client} if source == "orders" else {}
+    if kind == "schema":
+        changes["created_at"] = "soon"
+    text = line(source, key, city=city, **changes)
+    return text.replace("Maharashtra", 'Maha"rashtra') if kind == "parse" else text
+
+
+class Deliveries(RuleBasedStateMachine):
+    """Two sources, a folder of their files, a database; `records` is what stands in the files."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.home = Path(tempfile.mkdtemp(prefix="machine-"))
+        self.data, self.db = self.home / "data", self.home / "x.db"
+        self.data.mkdir()
+        self.records: dict[str, list[tuple[int, int, str, str]]] = {name: [] for name in KEYS}
+        self.loaded: set[str] = set()  # sources of which the file was loaded to its end as it stands
+        self.new_keys = count(1_000)
+        for name in KEYS:
+            self.write(name)
+
+    def teardown(self) -> None:
+        try:
+            self.require_same_as_undisturbed()
+        finally:
+            shutil.rmtree(self.home)
+
+    def write(self, name: str) -> None:
+        lines = [record(name, *fields) for fields in self.records[name]]
+        (self.data / f"{name}.csv").write_text(header(name) + "".join(lines), encoding="utf-8", newline="")
+        self.loaded.discard(name)
+
+    def load(self, **options: object) -> foundation.Run:
+        return foundation.ingest(self.data, self.db, sources=SOURCES, **options)
+
+    @rule(name=NAME, key=KEY, client=KEY, kind=KIND)
+    def append(self, name, key, client, kind):
+        self.records[name].append((key, client, kind, "Pune"))
+        self.write(name)
+
+    @rule(client=st.permutations(range(1, 6)), orders=st.lists(KEY, max_size=6, unique=True))
+    def deliver(self, client, orders):
+        self.records["clients"] += [(key, 0, "sound", "Pune") for key in client]
+        self.records["orders"] += [(key, key, "sound", "Agra") for key in orders]
+        self.write("clients")
+        self.write("orders")
+
+    @rule(name=NAME, data=st.data(), kind=KIND, city=st.sampled_from(["Pune", "Agra", "Surat"]))
+    def change(self, name, data, kind, city):
+        if self.records[name]:
+            at = data.draw(st.integers(0, len(self.records[name]) - 1))
+            self.records[name][at] = (*self.records[name][at][:2], kind, city)
+            self.write(name)
+
+    @rule(name=NAME, data=st.data())
+    def remove(self, name, data):
+        if self.records[name]:
+            del self.records[name][data.draw(st.integers(0, len(self.records[name]) - 1))]
+            self.write(name)
+
+    @rule(name=NAME)
+    def mend(self, name):
+        self.records[name] = [(*fields[:2], "sound", fields[3]) for fields in self.records[name]]
+        self.write(name)
+
+    @rule(chunk_size=CHUNK, again=st.booleans())
+    def ingest(self, chunk_size, again):
+        assert self.load(chunk_size=chunk_size, again=again).status == "complete"
+        self.loaded = set(KEYS)
+
+    @rule(chunk_size=CHUNK, chunks=st.integers(1, 6))
+    def stop(self, chunk_size, chunks):
+        steps = count(1)
+        run = self.load(chunk_size=chunk_size, is_stopped=lambda: next(steps) >= chunks)
+        self.loaded |= {load.source for load in run.loads if load.status in ("complete", "skipped")}
+
+    @rule(chunk_size=CHUNK, statement=st.integers(1, 150))
+    def kill(self, chunk_size, statement):
+        def act():
+            kill_at("statement", statement)
+            self.load(chunk_size=chunk_size)
+
+        if in_child(act) == 0:
+            self.loaded = set(KEYS)
+
+    @precondition(lambda self: self.db.exists())
+    @rule(is_new_key=st.booleans())
+    def repair(self, is_new_key):
+        with foundation.open(self.db, sources=SOURCES) as database:
+            paths = export_rejects(database, self.home / "out")
+        for path in paths:
+            if path.suffix == ".csv":
+                self.correct(path, is_new_key)
+        with Store(self.db) as store:
+            begin_run(store, run_id := new_run_id(), {})
+            repair(store, SOURCES, self.home / "out", run_id)
+        shutil.rmtree(self.home / "out")
+
+    def correct(self, path: Path, is_new_key: bool) -> None:
+        """Mend all rows of an export, orphans aside, that are told apart; with new keys if they are to be stored."""
+        with path.open(encoding="utf-8", newline="") as file:
+            columns, *rows = csv.reader(file)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            for fields in rows:
+                row = dict(zip(columns, fields, strict=True))
+                row |= {"created_at": "2025-01-01 08:00:00"} if not row["_raw"] else SOUND[path.stem]
+                key = KEYS[path.stem]
+                row[key] = str(next(self.new_keys)) if is_new_key or row["_raw"] else row[key]
+                writer.writerow(row.values())
+
+    @precondition(lambda self: self.db.exists())
+    @rule(dry_run=st.booleans())
+    def replay(self, dry_run):
+        before = content(self.db)
+        with Store(self.db) as store:
+            begin_run(store, run_id := new_run_id(), {})
+            replay(store, SOURCES, run_id, dry_run=dry_run)
+        assert not dry_run or content(self.db) == before
+
+    @invariant()
+    def law_holds(self):
+        if self.tables():
+            broken = "SELECT * FROM _loads WHERE read <> inserted + updated + unchanged + rejected"
+            assert query(self.db, broken) == []
+            assert query(self.db, "PRAGMA foreign_key_check") == []
+            assert query(self.db, "PRAGMA integrity_check") == ["ok"]
+
+    @invariant()
+    def every_record_is_in_one_place(self):
+        for name in self.loaded:
+            version = f"""
+                SELECT load_id FROM _loads WHERE origin =
+                (SELECT origin FROM _loads WHERE source = '{name}' AND kind = 'file' ORDER BY load_id DESC LIMIT 1)
+            """
+            stored = query(self.db, f"SELECT _record FROM {name} WHERE _load IN ({version})")
+            refused = query(self.db, f"SELECT record FROM _rejects WHERE status = 'open' AND load_id IN ({version})")
+            assert sorted(stored + refused) == list(range(1, len(self.records[name]) + 1)), name
+
+    def tables(self) -> list[str]:
+        """The tables that are there: a process may have been killed before it made them."""
+        return query(self.db, "SELECT name FROM sqlite_schema WHERE name = '_rejects'") if self.db.exists() else []
+
+    def require_same_as_undisturbed(self) -> None:
+        """Assert that a new database has the same rows for all keys that the files have once."""
+        self.load()
+        fresh = self.home / "fresh.db"
+        foundation.ingest(self.data, fresh, sources=SOURCES)
+        for name in KEYS:
+            used = [fields[0] for fields in self.records[name]]
+            wanted = [row for row in content(fresh)[name] if used.count(row[0]) == 1]
+            found = {row[0]: row for row in content(self.db)[name]}
+            assert wanted == [found.get(row[0]) for row in wanted]
+
+
+TestDeliveries = Deliveries.TestCase
+TestDeliveries.settings = settings(
+    max_examples=10_000 if IS_SOAK else 25,
+    stateful_step_count=12,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def test_the_machine_knows_a_lost_record():
+    machine = Deliveries()
+    machine.deliver([1, 2, 3, 4, 5], [1, 2])
+    machine.ingest(1, False)
+    assert keys(machine.db, "orders") == [1, 2]
