@@ -25,6 +25,9 @@ test: .venv/ready  ## format, lint, types, tests, and the notebooks as tests
 	$(BIN)/pytest --quiet --cov --cov-report=
 	$(BIN)/pytest --quiet --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval.cfg --cov --cov-append notebooks
 
+soak: .venv/ready  ## the long sweeps: every fault, every kill, ten thousand examples (hours)
+	FOUNDATION_SOAK=1 $(BIN)/pytest --quiet -rA tests/test_faults.py tests/test_crash.py tests/test_machine.py
+
 lab: .venv/ready  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
@@ -40,4 +43,4 @@ lock: .venv/ready  ## pin all packages again, newest versions first (needs uv)
 clean:  ## take away what was made, but no report
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis .coverage* build dist
 
-.PHONY: help report test lab notebooks sample lock clean
+.PHONY: help report test soak lab notebooks sample lock clean

@@ -5,7 +5,6 @@ something was refused; 2 could not be done.
 """
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -25,7 +24,7 @@ from foundation.source import Source, load_sources, with_parents
 from foundation.spreadsheet import write_csv
 from foundation.stats import REJECT_COLUMNS, describe, reasons, rejects
 from foundation.store import Store
-from foundation.terminal import show_progress, show_table
+from foundation.terminal import show_json, show_line, show_progress, show_table
 
 _COUNTS = ("read", "inserted", "updated", "unchanged", "rejected")
 
@@ -36,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(options)
     except FoundationError as error:
-        print(f"foundation: {error}", file=sys.stderr)
+        show_line(f"foundation: {error}", is_error=True)
         return 2
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -188,7 +187,7 @@ def _sample(options: argparse.Namespace) -> int:
 
     faults = write_sample(options.out, orders=options.orders, faults=options.faults, seed=options.seed)
     refused = len({(fault.source, fault.record) for fault in faults})
-    print(f"{options.out}: eight files, {options.orders:,} orders, {refused:,} records that will be refused")
+    show_line(f"{options.out}: eight files, {options.orders:,} orders, {refused:,} records that will be refused")
     return 0
 
 
@@ -199,11 +198,11 @@ def _ingest(options: argparse.Namespace) -> int:
     )  # fmt: skip
     if options.json:
         told = {"run_id": run.run_id, "status": run.status, "loads": [load.summary() for load in run.loads]}
-        print(json.dumps(told, indent=2))
+        show_json(told, indent=2)
     else:
         _show_run(run)
         if any(load.rejected for load in run.loads):
-            print(f"What was refused, where and why: foundation rejects --db {options.db}", file=sys.stderr)
+            show_line(f"What was refused, where and why: foundation rejects --db {options.db}", is_error=True)
     read, rejected = (sum(getattr(load, name) for load in run.loads) for name in ("read", "rejected"))
     return _exit_status(run.status, read, rejected, options)
 
@@ -228,7 +227,7 @@ def _show_run(run: Run) -> None:
     show_table(("source", "status", *_COUNTS, "seconds", "peak MB"), rows, title=f"Run {run.run_id}: {run.status}")
     for load in run.loads:
         for warning in load.warnings:
-            print(f"{load.source}: {warning}", file=sys.stderr)
+            show_line(f"{load.source}: {warning}", is_error=True)
 
 
 def _exit_status(status: str, read: int, rejected: int, options: argparse.Namespace) -> int:
@@ -272,7 +271,7 @@ def _report(options: argparse.Namespace) -> int:
         },
     )  # fmt: skip
     print(f"{report.stored:,} of {report.read:,} records stored, {report.rejected:,} refused: {report.status}")
-    print(f"Open {report.folder / 'index.html'}")
+    show_line(f"Open {report.folder / 'index.html'}")
     failed = any(page.failure for page in report.pages)
     return max(_exit_status(report.status, report.read, report.rejected, options), int(failed))
 
@@ -283,7 +282,7 @@ def _stats(options: argparse.Namespace) -> int:
             database[name]  # an unknown table is told here
         told = describe(database, options.source)
     if options.json:
-        print(json.dumps(told, indent=2))
+        show_json(told, indent=2)
         return 0
     for name, table in told["tables"].items():
         names = ("count", "missing", "distinct", "least", "greatest", "mean")
@@ -308,7 +307,7 @@ def _page(options: argparse.Namespace) -> int:
             query = query.select(*options.columns.split(","))
         page = query.page(options.size, after=options.after, number=options.page)
     if options.format == "json":
-        print(json.dumps({"rows": page.records(), "next": page.next, "total": page.total}, ensure_ascii=False))
+        show_json({"rows": page.records(), "next": page.next, "total": page.total})
     elif options.format == "csv":
         write_csv(sys.stdout, page.columns, page.rows)
     else:
@@ -370,7 +369,7 @@ def _explain(options: argparse.Namespace) -> int:
     with Database(options.db, sources=_sources(options)) as database:
         told = explain(database, options.table, options.key)
     if options.json:
-        print(json.dumps(told, indent=2, ensure_ascii=False))
+        show_json(told, indent=2)
         return 0
     rows = [(name, value) for name, value in told.items() if name not in ("row", "rejects", "table", "key")]
     if told["row"] is not None:
@@ -387,12 +386,12 @@ def _rejects(options: argparse.Namespace) -> int:
             from foundation.corrections import export_rejects
 
             paths = export_rejects(database, options.export, source=options.source, code=options.code)
-            print("\n".join(map(str, paths)) or "No rejects are open.")
+            show_line("\n".join(map(str, paths)) or "No rejects are open.")
             return 0
         found = rejects(database, source=options.source, code=options.code)
         if options.format == "jsonl":
             for reject in found:
-                print(json.dumps(reject, ensure_ascii=False))
+                show_json(reject)
         elif options.format == "csv":
             write_csv(sys.stdout, REJECT_COLUMNS, (list(reject.values()) for reject in found))
         else:

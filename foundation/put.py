@@ -74,7 +74,7 @@ def _put_one_by_one(store: Store, source: Source, stamped: list[Row], load: int,
         for column in _own_references(source):
             missing[column].pop(row[key], None)
     store.connection.executemany(_insert_sql(source, load), new)
-    store.connection.executemany(_update_sql(source, load), [(*row, row[key]) for row in (*changed, *unchanged)])
+    store.connection.executemany(_update_sql(source, load), [*changed, *unchanged])
     return Put(len(new), len(changed), len(unchanged), rejected)
 
 
@@ -83,8 +83,11 @@ def _record(row: Row) -> int:
 
 
 def _update_sql(source: Source, load: int) -> str:
-    set_all = ", ".join(f"{quote(name)} = ?" for name in [*(c.name for c in source.columns), "_record"])
-    return f'UPDATE {quote(source.name)} SET {set_all}, "_load" = {load:d} WHERE {quote(source.key)} = ?'
+    names = [*(c.name for c in source.columns), "_record"]
+    # Not the key: setting it, even to itself, makes SQLite look for rows that refer to it.
+    changes = ", ".join(f"{quote(name)} = ?{at}" for at, name in enumerate(names, 1) if name != source.key)
+    key = f"{quote(source.key)} = ?{source.position(source.key) + 1}"
+    return f'UPDATE {quote(source.name)} SET {changes}, "_load" = {load:d} WHERE {key}'
 
 
 def _stored(store: Store, source: Source, keys: Iterable[Value]) -> dict[Value, Row]:

@@ -7,7 +7,6 @@ at which a record with the right number of fields begins, or that looks as if a 
 
 import re
 from collections.abc import Callable
-from itertools import count
 from typing import NamedTuple
 
 MAX_FIELD = 4 * 2**20  # bytes; a larger field is damage
@@ -25,7 +24,9 @@ _SPECIAL = re.compile(rb'[,"\r\n]')
 _NUMBER = re.compile(rb'["\0\r\d-]*\d["\0\r\d-]*,')  # with what may have damaged it
 _CLOSES = re.compile(rb'[^"]*+(?:(?<=[^,])""[^"]*+)*+(?<=[^,])"(?:[,\r\n]|\Z)')  # its first lone quote ends a field
 _GOES_ON = re.compile(rb'(?:\A|,)"[^"]*+(?:""[^"]*+)*+\Z')  # its last field is quoted and does not end
-_TORN_LINES = 8  # lines; how far a field may go on that has lost its first quote
+_TORN_LINES = 8  # how far a field may go on that has lost its first quote
+_DAMAGED_LINES = 64  # how far a record may go on that does not hold
+_LINE_COST = 64  # bytes that a line takes in memory beside its text
 
 
 class Error(NamedTuple):
@@ -114,7 +115,7 @@ class Scanner:
         while True:
             before = row
             value, row, stop = self._field(row, start, room, is_open=is_open)
-            room -= sum(map(len, self.lines[before:row]))
+            room -= sum(len(line) + _LINE_COST for line in self.lines[before:row])
             if stop < 0:
                 return _Scanned(row - at + 1, width, fields, "unclosed_quote")
             rest = self.lines[row][stop : stop + 2]
@@ -144,7 +145,7 @@ class Scanner:
             stop = line.find(b'"', start)
             if stop < 0:
                 parts.append(line[start:])
-                room -= len(line)
+                room -= len(line) + _LINE_COST
                 if room < 0 or not self._has(row + 1):
                     return b"", row, -1
                 row, start = row + 1, 0
@@ -185,18 +186,19 @@ class Scanner:
                 return stop, "unclosed_quote"
             stop = self.torn(end, scanned.width)
             return stop, "stray_quote" if stop > end else scanned.damage
-        stop = self._next(at)
+        stop = self._next(at, at + _DAMAGED_LINES)
         if scanned.damage == "unclosed_quote" and len(self.lines[at]) > MAX_FIELD:
             return stop, "field_too_large"
         return stop, scanned.damage if end <= stop else "unclosed_quote"
 
-    def _next(self, at: int, end: int | None = None) -> int:
-        """The line behind the damaged record at line *at*: where the next one begins, *end*, or the end of all."""
-        separators = 0
-        for row in count(at + 1):
+    def _next(self, at: int, end: int) -> int:
+        """The line behind the damaged record at line *at*: where the next one begins, at the latest *end*."""
+        separators, row = 0, at + 1
+        while True:
             separators += self.lines[row - 1].count(b",")
             if row == end or not self._has(row) or self._begins(row, separators):
                 break
+            row += 1
         while _is_blank(self.lines[row - 1]):
             row -= 1
         return row

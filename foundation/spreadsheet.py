@@ -13,7 +13,7 @@ _REWRITTEN = re.compile(r"'*[=@+\-\t\r\n\0 0-9]")
 
 def write_csv(file: IO[str], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write rows of which nothing is run as a formula."""
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv.writer(file, lineterminator="\r\n")  # as RFC 4180 has it; with \n a bare \r would not be quoted
     writer.writerow(columns)
     for row in rows:
         writer.writerow([f"'{v}" if isinstance(v, str) and _FORMULA.match(v) else v for v in row])

@@ -6,7 +6,7 @@ locks that SQLite holds on the file, and a commit can be lost (sqlite.org/howtoc
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -110,12 +110,14 @@ class Store:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        with suppress(StoreError) if error else nullcontext():  # what went wrong first is to be told
+            self.close()
 
     def close(self) -> None:
         """Bring everything into the one file, on the disk, and let others write."""
         try:
             with told(self.path):
+                self.connection.execute("PRAGMA busy_timeout = 1000")  # who reads for longer leaves it to the next load
                 self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             self.connection.close()

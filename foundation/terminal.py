@@ -1,5 +1,6 @@
 """What a person sees in a terminal: tables on standard output, progress on standard error."""
 
+import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,8 @@ _PIPE_WIDTH = 240  # columns, when there is no terminal to ask
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
     """Print a table: numbers to the right, every other value made visible."""
     console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    shown = Text(visible(title), style="bold") if title else None
+    table = Table(title=shown, title_justify="left", box=box.SIMPLE_HEAD)
     cells = [list(row) for row in rows]
     for i, name in enumerate(columns):
         values = [row[i] for row in cells if row[i] is not None]
@@ -37,6 +39,20 @@ def _cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:,.2f}" if isinstance(value, float) else visible(str(value))
+
+
+def show_line(text: str, *, is_error: bool = False) -> None:
+    """Print a message, which may name files and values of files; its own line ends stay."""
+    told = "\n".join(visible(line, 10_000) for line in text.split("\n"))
+    print(told, file=sys.stderr if is_error else sys.stdout)
+
+
+def show_json(value: Any, *, indent: int | None = None) -> None:
+    """Print a JSON document in which characters that show nothing are escapes, and all others themselves."""
+    told = json.dumps(value, indent=indent, ensure_ascii=False)
+    if not told.isprintable():
+        told = "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in told)
+    print(told)
 
 
 @contextmanager

@@ -167,9 +167,18 @@ def _end(child: int, order: dict[str, Any]) -> None:
     """Wait for the process *child* to end, and see that it does."""
     ended = os.pidfd_open(child)
     for number, wait_s in ((order["signal"], order["after_s"]), (signal.SIGKILL, HUNG_S)):
-        if not select.select([ended], [], [], wait_s)[0]:
-            os.kill(child, number)
+        while not select.select([ended], [], [], wait_s)[0]:
+            if number == signal.SIGKILL or _catches_signals(child):
+                os.kill(child, number)
+                break
+            wait_s = 0.01
     os.close(ended)
+
+
+def _catches_signals(child: int) -> bool:
+    """Whether the command line has begun to; Python itself catches SIGINT, but in another way."""
+    caught = re.search(r"SigCgt:\s*([0-9a-f]+)", Path(f"/proc/{child}/status").read_text())
+    return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 @contextmanager
@@ -205,15 +214,14 @@ class Swept:
 class Sweep:
     """Disturbs the load of a scene; what an undisturbed one gives is the reference."""
 
-    def __init__(self, scene: Scene, package: Path = PACKAGE) -> None:
+    def __init__(self, scene: Scene, loaders: Sequence[Loader]) -> None:
         self.scene = scene
-        self.package = package
+        self._loaders = loaders
         self._old_loads = query(scene.base, "SELECT max(load_id) FROM _loads")[0] if scene.base else 0
         self._db = scene.folder / "reference.db"
-        with Loader(package) as loader:
-            began = time.perf_counter()
-            self.status, told = loader.run(scene.lay_out(self._db))
-            self.seconds = time.perf_counter() - began
+        began = time.perf_counter()
+        self.status, told = loaders[0].run(scene.lay_out(self._db))
+        self.seconds = time.perf_counter() - began
         assert self.status in (0, 1), f"the load fails without being disturbed: {told}"
         self.state = state(self._db)
 
@@ -221,25 +229,24 @@ class Sweep:
     def calls(self) -> list[Call]:
         """The system calls of an undisturbed load that go to the database and what is beside it."""
         trace = self.scene.folder / "trace"
-        with Loader(self.package) as loader:
-            loader.run(self.scene.lay_out(self._db), trace=trace)
+        self._loaders[0].run(self.scene.lay_out(self._db), trace=trace)
         return [call for call in read_trace(trace) if call.path.startswith(str(self._db))]
 
     def run(self, trials: Iterable[Sequence[Fault]], *, until_failure: bool = False) -> Swept:
-        """Run each trial, two at a time: on one database a load with each of its faults, then an undisturbed one."""
+        """Run each trial, one a loader: on one database a load with each of its faults, then an undisturbed one."""
         swept = Swept(0, 0, set(), [])
         left = iter([*trials])
 
-        def work(db: Path) -> None:
-            with Loader(self.package) as loader:
-                for trial in left:
-                    if until_failure and swept.failures:
-                        return
-                    swept.trials += 1
-                    swept.failures += [f"{trial}: {problem}" for problem in self._try(loader, db, trial, swept)]
+        def work(number: int, loader: Loader) -> None:
+            db = self.scene.folder / f"{number}.db"
+            for trial in left:
+                if until_failure and swept.failures:
+                    return
+                swept.trials += 1
+                swept.failures += [f"{trial}: {problem}" for problem in self._try(loader, db, trial, swept)]
 
         with ThreadPoolExecutor() as pool:
-            list(pool.map(work, [self.scene.folder / "one.db", self.scene.folder / "two.db"]))
+            list(pool.map(work, count(), self._loaders))
         return swept
 
     def _try(self, loader: Loader, db: Path, trial: Sequence[Fault], swept: Swept) -> Iterator[str]:
@@ -349,8 +356,9 @@ _STATE = {
     "loads": """
         SELECT source, path, kind, status, sha256, bytes, read, inserted, updated, unchanged, rejected FROM _loads l
         WHERE status <> 'skipped' AND NOT (
-            status = 'refused' AND load_id < (SELECT max(load_id) FROM _loads m WHERE m.source = l.source AND m.kind = 'file')
-        ) ORDER BY source, load_id
+            status = 'refused'
+            AND load_id < (SELECT max(load_id) FROM _loads m WHERE m.source = l.source AND m.kind = 'file')
+        ) ORDER BY source, kind, load_id
         """,
     "checks": "SELECT source, name, value FROM _stats ORDER BY source, load_id, name",
     "schema": "SELECT type, name, sql FROM sqlite_schema ORDER BY name",

@@ -115,7 +115,7 @@ def _single(name: str, role: str, damage: Damage, *, is_plain: bool = True, is_l
 def _field_kinds() -> Iterator[Kind]:
     for role, code, texts in FIELDS:
         for text in texts:
-            yield _single(f"{code or 'legal'}: {role} {ascii(text[:30])}", role, partial(_fill, role, code, text))
+            yield _single(f"{code or 'legal'}: {role} {text[:30]!a}", role, partial(_fill, role, code, text))
 
 
 def _fill(role: str, code: str, text: str, draft: Draft) -> None:
@@ -129,7 +129,7 @@ def _fill(role: str, code: str, text: str, draft: Draft) -> None:
 def _form_kinds() -> Iterator[Kind]:
     for codes, forms in FORMS:
         for form in forms:
-            name = f"{codes or 'quotes'}: {ascii(form[:30])}"
+            name = f"{codes or 'quotes'}: {form[:30]!a}"
             yield _single(name, "any", partial(_reform, codes, form), is_plain=bool(codes))
 
 
@@ -150,7 +150,7 @@ _LISTS: list[tuple[str, str, Callable[[list[bytes]], list[bytes]]]] = [
     ("too_few_fields", "the last is lacking", lambda f: f[:-1]),
     ("too_few_fields", "the second is lacking", lambda f: f[:1] + f[2:]),
     ("too_few_fields", "two are there", lambda f: f[:2]),
-    ("too_few_fields", "one is there", lambda f: f[:1]),
+    ("too_few_fields", "one is there", lambda f: [f[0] or b"x"]),
     ("too_few_fields", "separators alone", lambda f: [b""] * (len(f) - 1)),
     ("too_few_fields", "blanks alone", lambda f: [b"  "]),
     ("too_few_fields", "quotes alone", lambda f: [b'""']),

@@ -1,20 +1,13 @@
 """The corpus of faults: what is damaged is refused with its reason and its place, everything else is stored."""
 
-import csv
 import os
-import shutil
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 
-import pytest
 from conftest import query
-from fault_kinds import KEYLESS_PARENT, KINDS, REFUSED_PARENT
-from faults import CHUNK, Fault, File, Truth, build, corpus
+from faults import File, Truth
 
-from foundation import SOURCES, ingest
-from foundation.sample import write_sample
+from foundation import SOURCES
 
 SEEDS = range(int(os.environ.get("FOUNDATION_SOAK_SEEDS", 40)) if os.environ.get("FOUNDATION_SOAK") else 1)
 GROUPS = {  # what is damaged in one load: what must be there before

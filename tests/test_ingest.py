@@ -633,6 +633,7 @@ def test_an_unknown_source_is_refused_with_the_names_there_are(data, db):
 def test_a_chunk_of_nothing_is_refused(data, db):
     with pytest.raises(ValueError, match="chunk_size must be at least 1, got 0"):
         ingest(data, db, chunk_size=0)
+    assert not db.exists()
 
 
 def test_only_the_sources_named_are_loaded(data, db):

@@ -105,6 +105,16 @@ def test_updating_a_parent_keeps_its_children(store):
     assert stamps(store, "orders") == [(1, 1, 1)]
 
 
+def test_updating_a_parent_does_not_search_for_its_children(store):
+    put_rows(store, "orders", *(row("orders", key) for key in range(2, 3_000)), load=2)
+    thousands_of_steps: list[int] = []
+    store.connection.set_progress_handler(lambda: thousands_of_steps.append(1), 1_000)
+
+    put_rows(store, "clients", row("clients", 1, city="Thane"), load=3)
+
+    assert len(thousands_of_steps) <= 2
+
+
 def test_the_first_record_with_a_key_wins_and_the_second_names_it(store):
     result = put_rows(store, "clients", row("clients", 5), row("clients", 6), row("clients", 5), load=2, first=11)
 

@@ -5,7 +5,6 @@ import gzip
 import hashlib
 import io
 import os
-import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -19,7 +18,7 @@ from hypothesis import strategies as st
 
 from foundation import SOURCES
 from foundation.errors import SourceError
-from foundation.read import CHUNK_BYTES, Chunk, Place, Position, Reader, reread
+from foundation.read import CHUNK_BYTES, Chunk, Place, Position, Reader
 from foundation.scan import MAX_FIELD, MAX_RECORD
 from foundation.source import Record, Source
 

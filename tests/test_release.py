@@ -184,6 +184,17 @@ def test_the_first_of_two_waiting_records_with_one_key_is_stored(tmp_path, db):
     ]
 
 
+def test_a_waiting_record_finds_its_key_taken_by_a_later_record_of_its_file(tmp_path, db):
+    data = write_delivery(tmp_path / "data", clients=[{}], orders=[{"key": 5, "client_id": 2}, {"key": 5}])
+    ingest(data, db)
+    append(data / "clients.csv", line("clients", 2))
+
+    ingest(data, db)
+
+    assert query(db, "SELECT client_id FROM orders") == [1]
+    assert reasons(db, "orders") == [(1, "key", "duplicate_key", "order_id")]
+
+
 def test_a_released_key_is_taken_when_the_file_grows(waiting, db):
     append(waiting / "clients.csv", line("clients", 2))
     ingest(waiting, db)

@@ -21,7 +21,7 @@ def run_notebook(notebook: Path, copy: Path, given: Mapping[str, Any], *, cell_t
     Returns None when it ran to its end, else why not. Only texts, numbers and booleans may be given: papermill
     writes other values into the code as they are.
     """
-    declared = papermill.inspect_notebook(str(notebook))
+    declared = papermill.inspect_notebook(_literal(notebook))
     parameters = {name: value for name, value in given.items() if name in declared}
     for name, value in parameters.items():
         if not isinstance(value, str | int | float | bool):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#767676"
 
 _STYLE: Any = {
+    "text.parse_math": False,  # a $ in a value is a $
     "svg.fonttype": "none",  # text stays text: small, found by a search, read aloud
     "svg.hashsalt": "foundation",  # else the ids in the file are random
     "font.family": "DejaVu Sans",

@@ -1,0 +1,98 @@
+"""What is written down is true: examples run, every verb, table and code is told of."""
+
+import argparse
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from conftest import query
+
+import foundation
+from foundation.__main__ import _parser, main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+RULES = (ROOT / "docs/rules.md").read_text("utf-8")
+
+
+def verbs() -> list[str]:
+    (choices,) = [a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    return list(choices.choices)
+
+
+@pytest.mark.parametrize("verb", verbs())
+def test_every_verb_is_in_the_readme(verb):
+    assert f"foundation {verb} " in README or f"`{verb}`" in README
+
+
+def test_the_python_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    monkeypatch.chdir(tmp_path)
+    (example, *_) = re.findall(r"```python\n(.*?)```", README, re.S)
+
+    exec(compile(example, "README.md", "exec"), {})  # noqa: S102  # our own text
+
+    assert capsys.readouterr().out.startswith("complete ")
+
+
+def test_the_shell_examples_run_as_they_stand(tmp_path, monkeypatch, capsys):
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    monkeypatch.chdir(tmp_path)
+    lines = [line for line in re.findall(r"^foundation (.*?)\s*(?:#.*)?$", README, re.M) if not line.startswith("VERB")]
+
+    statuses = {line: main(line.split()) for line in lines}
+
+    assert len(statuses) >= 9
+    assert set(statuses.values()) <= {0, 1}
+
+
+def test_the_tree_of_the_readme_has_every_module():
+    tree = re.search(r"## The tree\n+```\n(.*?)```", README, re.S)[1]
+
+    modules = {path.name for path in (ROOT / "foundation").glob("*.py")} - {"__init__.py", "__main__.py", "errors.py"}
+
+    assert {name for name in modules if name not in tree} <= {"memory.py", "hints.py", "terminal.py", "spreadsheet.py"}
+
+
+def test_every_table_of_the_ledger_is_told_of(tmp_path, data, db):
+    foundation.ingest(data, db)
+
+    tables = query(db, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB '_*' AND sql LIKE '%STRICT%'")
+
+    assert {name for name in tables if name.startswith("_") and f"`{name}`" not in RULES} == set()
+
+
+def test_the_sample_is_made_again_byte_for_byte(tmp_path):
+    command = re.search(r"foundation (sample data/sample .*)", (ROOT / "Makefile").read_text("utf-8"))[1]
+
+    assert main([word.replace("data/sample", str(tmp_path / "sample")) for word in command.split()]) == 0
+
+    made = {path.name: path.read_bytes() for path in (tmp_path / "sample").iterdir()}
+    assert made == {path.name: path.read_bytes() for path in (ROOT / "data/sample").iterdir()}
+
+
+def declared() -> set[str]:
+    """The packages that pyproject.toml asks for, by name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = [
+        *project["dependencies"],
+        *(name for extra in project["optional-dependencies"].values() for name in extra),
+    ]
+    return {re.match(r"[A-Za-z0-9-]+", name)[0] for name in wanted}
+
+
+def test_environment_and_lock_have_every_package_that_is_declared():
+    conda = (ROOT / "environment.yml").read_text("utf-8").replace("matplotlib-base", "matplotlib")
+    lock = (ROOT / "requirements.lock").read_text("utf-8")
+
+    assert {name for name in declared() if f"  - {name}>=" not in conda} == set()
+    assert {name for name in declared() if f"\n{name}==" not in f"\n{lock}"} == set()
+    assert "://" not in lock
+
+
+def test_a_target_of_make_takes_three_lines_at_most():
+    recipes = re.findall(r"^[a-z./]+:.*\n((?:\t.*\n)*)", (ROOT / "Makefile").read_text("utf-8"), re.M)
+
+    assert len(recipes) >= 9
+    assert max(recipe.count("\n") for recipe in recipes) <= 3
