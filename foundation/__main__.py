@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from foundation.delivery import SOURCES
 from foundation.errors import FoundationError
 from foundation.ingest import Run, ingest
 from foundation.ledger import Load, begin_run, end_run, new_run_id
-from foundation.memory import parse_bytes
+from foundation.options import parse
 from foundation.query import Database
 from foundation.source import Source, load_sources, with_parents
 from foundation.spreadsheet import write_csv
@@ -31,9 +31,9 @@ _COUNTS = ("read", "inserted", "updated", "unchanged", "rejected")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit status."""
-    options = _parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
+    options = parse(sys.argv[1:] if arguments is None else arguments)
     try:
-        status: int = options.run(options)
+        status = _VERBS[options.verb](options)
     except FoundationError as error:
         show_line(f"foundation: {error}", is_error=True)
         return 2
@@ -41,141 +41,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return status
-
-
-def _joined(arguments: Sequence[str]) -> list[str]:
-    """Tie `--order-by -COL` together, which argparse would take for two options."""
-    joined: list[str] = []
-    for argument in arguments:
-        if joined and joined[-1] == "--order-by":
-            joined[-1] = f"--order-by={argument}"
-        else:
-            joined.append(argument)
-    return joined
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="foundation", description="Load recurring CSV exports into a database you can trust, and report on it."
-    )
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-
-    sample = _verb(verbs, "sample", _sample, "write eight files like the real ones")
-    sample.add_argument("out", metavar="OUT", type=Path, help="folder to write into")
-    sample.add_argument("--orders", type=_positive, default=10_000, metavar="N", help="orders to write (10000)")
-    sample.add_argument("--faults", type=_share, default=0.0, metavar="SHARE", help="share of damaged records (0.0)")
-    sample.add_argument("--seed", type=int, default=0, help="another seed gives other files (0)")
-
-    check = _verb(verbs, "check", _check, "judge everything, store nothing")
-    _add_data(check)
-
-    load = _verb(verbs, "ingest", _ingest, "load a delivery into a database")
-    _add_data(load)
-    _add_load_options(load)
-    load.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
-
-    report = _verb(verbs, "report", _report, "load a delivery through the notebooks, and make pages of them")
-    _add_data(report)
-    _add_load_options(report)
-    report.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="where reports go (reports)")
-
-    stats = _verb(verbs, "stats", _stats, "tables, columns, loads and checks of a database")
-    _add_db(stats)
-    stats.add_argument("--source", action="append", default=[], metavar="S", help="this table only; may be repeated")
-    stats.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
-
-    page = _verb(verbs, "page", _page, "one page of a table")
-    page.add_argument("table", metavar="TABLE")
-    _add_db(page)
-    page.add_argument("--where", action="append", default=[], metavar="COL=VALUE", help="COL= finds missing values")
-    page.add_argument("--order-by", action="append", default=[], metavar="COL or -COL", help="a minus: descending")
-    page.add_argument("--columns", metavar="A,B", help="only these columns")
-    page.add_argument("--size", type=_positive, default=100, metavar="N", help="rows on the page (100)")
-    place = page.add_mutually_exclusive_group()
-    place.add_argument("--after", metavar="TOKEN", help="the page behind the one that gave this token")
-    place.add_argument("--page", type=_positive, metavar="N", help="the page with this number, from 1")
-    page.add_argument("--format", choices=("table", "csv", "json"), default="table")
-
-    refused = _verb(verbs, "rejects", _rejects, "what was refused, where and why: one line an error")
-    _add_db(refused)
-    refused.add_argument("--source", metavar="S", help="of this source only")
-    refused.add_argument("--code", metavar="C", help="with this code only, such as literal_error")
-    refused.add_argument("--format", choices=("table", "csv", "jsonl"), default="table")
-    refused.add_argument("--export", type=Path, metavar="DIR", help="write the open ones there, to be corrected")
-
-    back = _verb(verbs, "repair", _repair, "take corrected exports back")
-    back.add_argument("data", metavar="DATA", type=Path, help="a folder with corrected <source>.csv of an export")
-    _add_db(back)
-
-    replay = _verb(verbs, "replay", _replay, "judge the open rejects again")
-    _add_db(replay)
-    replay.add_argument("--dry-run", action="store_true", help="say what would be stored, change nothing")
-
-    explain = _verb(verbs, "explain", _explain, "where a row came from: file, place, bytes, run, declaration")
-    explain.add_argument("table", metavar="TABLE")
-    explain.add_argument("key", metavar="KEY")
-    _add_db(explain)
-    explain.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
-    return parser
-
-
-def _verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], int], told: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = verbs.add_parser(name, help=told, description=told.capitalize() + ".")
-    parser.set_defaults(run=run)
-    parser.add_argument("--sources", type=Path, metavar="FILE.py", help="a file of your own source classes")
-    return parser
-
-
-def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", metavar="DATA", type=Path, help="a folder with <source>.csv")
-    parser.add_argument("--source", action="append", default=[], metavar="S", help="this source only; may be repeated")
-
-
-def _add_db(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--db", type=Path, required=True, metavar="DB", help="the database file")
-
-
-def _add_load_options(parser: argparse.ArgumentParser) -> None:
-    _add_db(parser)
-    parser.add_argument("--chunk-size", type=_positive, default=1_000, metavar="N", help="records a chunk (1000)")
-    parser.add_argument(
-        "--memory-limit", type=_size, default="500MB", metavar="SIZE", help="stop cleanly rather than use more (500MB)"
-    )
-    parser.add_argument(
-        "--max-rejects", type=_tolerance, metavar="N or P%", help="exit with 1 when more records are refused"
-    )
-    parser.add_argument("--again", action="store_true", help="read files again that have not changed")
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"a whole number of at least 1 is wanted, got {text!r}")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    with suppress(ValueError):
-        if 0 <= float(text) <= 1:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"a share from 0 to 1 is wanted, got {text!r}")
-
-
-def _size(text: str) -> int:
-    try:
-        return parse_bytes(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _tolerance(text: str) -> Callable[[int], float]:
-    """How many rejects are let pass, as a function of the records read."""
-    number, percent, _ = text.partition("%")
-    with suppress(ValueError):
-        if percent and 0 <= float(number) <= 100:
-            return lambda read: read * float(number) / 100
-        if not percent and int(number) >= 0:
-            return lambda read: int(number)
-    raise argparse.ArgumentTypeError(f"a number like 100 or a share like 0.5% is wanted, got {text!r}")
 
 
 def _sources(options: argparse.Namespace) -> Sequence[Source]:
@@ -351,7 +216,7 @@ def _rewriting(options: argparse.Namespace, sources: Sequence[Source]) -> Iterat
     with Store(options.db) as store:
         for source in sources:
             store.prepare(source)
-        begin_run(store, run_id := new_run_id(), {"verb": options.run.__name__.strip("_")})
+        begin_run(store, run_id := new_run_id(), {"verb": options.verb})
         yield store, run_id
         for source in sources:
             store.build_indexes(source)
@@ -398,6 +263,20 @@ def _rejects(options: argparse.Namespace) -> int:
             columns = [name for name in REJECT_COLUMNS if name != "path"]
             show_table(columns, [[reject[name] for name in columns] for reject in found])
     return 0
+
+
+_VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "sample": _sample,
+    "check": _check,
+    "ingest": _ingest,
+    "report": _report,
+    "stats": _stats,
+    "page": _page,
+    "rejects": _rejects,
+    "repair": _repair,
+    "replay": _replay,
+    "explain": _explain,
+}
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foundation import delivery, ledger
-from foundation.errors import SchemaError, SourceError
+from foundation.errors import FoundationError, SchemaError, SourceError
 from foundation.hints import explain_column
 from foundation.ledger import Load
 from foundation.memory import Memory
@@ -64,7 +64,7 @@ def ingest(
     stopped. *progress* is called, *is_stopped* asked, after every chunk.
 
     Raises SourceError when *data* is no folder with any of the files, StoreError when *db* cannot be written,
-    SchemaError when its tables were made from other declarations.
+    SchemaError when its tables were made from other declarations, FoundationError when a file cannot be read on.
     """
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
@@ -126,6 +126,11 @@ def _load_file(job: _Job, source: Source, path: Path) -> Load:
             return load
     except SourceError as refusal:
         return _refuse(job, source, path, refusal)
+    except BrokenPipeError:  # who looks at the progress has gone
+        raise
+    except OSError as error:
+        remedy = "look at its disk, then run the same command again, it goes on where it stopped"
+        raise FoundationError(f"{path}: {error.strerror}; {remedy}") from error
 
 
 def _refuse(job: _Job, source: Source, path: Path, refusal: SourceError) -> Load:

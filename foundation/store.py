@@ -49,7 +49,7 @@ def _remedy(error: sqlite3.Error) -> str:
         "SQLITE_CANTOPEN": "the folder must be there, and it and the file be readable and writable",
         "SQLITE_BUSY": "another program is writing to it; wait until it is done",
         "SQLITE_NOTADB": "name a database that foundation made, or a new file",
-        "SQLITE_CORRUPT": "the file is damaged; restore it, or load the files into a new one",
+        "SQLITE_CORRUPT": "look at the disk; if the file is damaged, restore it or load the files into a new one",
     }.items():
         if name.startswith(begin):
             return remedy

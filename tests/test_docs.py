@@ -9,7 +9,8 @@ import pytest
 from conftest import query
 
 import foundation
-from foundation.__main__ import _parser, main
+from foundation.__main__ import main
+from foundation.options import parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -17,7 +18,7 @@ RULES = (ROOT / "docs/rules.md").read_text("utf-8")
 
 
 def verbs() -> list[str]:
-    (choices,) = [a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    (choices,) = [a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)]
     return list(choices.choices)
 
 

@@ -12,7 +12,7 @@ import foundation
 PACKAGE = Path(foundation.__file__).parent
 LEVELS = [
     {"errors", "memory", "scan"},
-    {"source", "hints", "lock", "spreadsheet"},
+    {"source", "hints", "lock", "spreadsheet", "options"},
     {"delivery", "read"},
     {"validate", "sample"},
     {"store"},
