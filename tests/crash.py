@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -201,13 +201,11 @@ def _watched(child: int, order: dict[str, Any]) -> Iterator[None]:
 # Disturbing a load
 
 
-@dataclass
-class Swept:
+class Swept(NamedTuple):
     """What came of many trials."""
 
     trials: int
     disturbed: int  # loads that did not come to their end
-    messages: set[str]
     failures: list[str]
 
 
@@ -234,49 +232,50 @@ class Sweep:
 
     def run(self, trials: Iterable[Sequence[Fault]], *, until_failure: bool = False) -> Swept:
         """Run each trial, one a loader: on one database a load with each of its faults, then an undisturbed one."""
-        swept = Swept(0, 0, set(), [])
         left = iter([*trials])
 
-        def work(number: int, loader: Loader) -> None:
-            db = self.scene.folder / f"{number}.db"
+        def work(number: int, loader: Loader) -> list[tuple[int, list[str]]]:
+            tried = []
             for trial in left:
-                if until_failure and swept.failures:
-                    return
-                swept.trials += 1
-                swept.failures += [f"{trial}: {problem}" for problem in self._try(loader, db, trial, swept)]
+                tried.append(self._try(loader, self.scene.folder / f"{number}.db", trial))
+                if until_failure and tried[-1][1]:
+                    break
+            return tried
 
         with ThreadPoolExecutor() as pool:
-            list(pool.map(work, count(), self._loaders))
-        return swept
+            tried = list(chain.from_iterable(pool.map(work, count(), self._loaders)))
+        return Swept(
+            len(tried), sum(disturbed for disturbed, _ in tried), [wrong for _, found in tried for wrong in found]
+        )
 
-    def _try(self, loader: Loader, db: Path, trial: Sequence[Fault], swept: Swept) -> Iterator[str]:
-        command = self.scene.lay_out(db)
+    def _try(self, loader: Loader, db: Path, trial: Sequence[Fault]) -> tuple[int, list[str]]:
+        """How many loads were disturbed, and what went wrong."""
+        command, seen = self.scene.lay_out(db), db.with_suffix(".seen")
+        ends, wrong = [], []
         for fault in trial:
-            outcome = loader.run(command, fault)
-            swept.disturbed += outcome.status != self.status
-            swept.messages.add(outcome.told.replace(str(db), "DB"))
+            ends.append(loader.run(command, fault))
             # On a copy: the next load shall find what this one has left, and not what was made of it by a look.
-            yield from wounds(copy(db, db.with_suffix(".seen")), newer_than=self._old_loads)
-            yield from self._judge(outcome, fault, db)
-        outcome = loader.run(command)
-        if outcome.status != self.status:
-            yield f"ends with {outcome.status} and not {self.status} when run again: {outcome.told}"
-        yield from differences(state(db), self.state)
+            wrong += wounds(copy(db, seen), newer_than=self._old_loads)
+            wrong += self._judge(ends[-1], fault, copy(db, seen))
+        last = loader.run(command)
+        if last.status != self.status:
+            wrong.append(f"ends with {last.status} and not {self.status} when run again: {last.told}")
+        wrong += differences(state(db), self.state)
+        return sum(end.status != self.status for end in ends), [f"{trial}: {what}" for what in wrong]
 
-    def _judge(self, outcome: Outcome, fault: Fault, db: Path) -> Iterator[str]:
+    def _judge(self, end: Outcome, fault: Fault, seen: Path) -> Iterator[str]:
         """A load that was disturbed is killed, or tells what is the matter, or comes to its end all the same."""
-        if outcome.status == self.status:
-            yield from differences(state(copy(db, db.with_suffix(".seen"))), self.state)
-        elif outcome.status == 2 and fault.signal != signal.SIGKILL:
-            if outcome.told or state(copy(db, db.with_suffix(".seen")))["run"] != [("stopped", 1)]:
-                yield f"is not stopped in order: {outcome.told}"
-        elif outcome.status == 2:
-            if not re.fullmatch(
-                f"foundation: ({re.escape(str(db))}|{re.escape(str(self.scene.data))}/).*: .*; .*\n", outcome.told
-            ):
-                yield f"says no clear word: {outcome.told}"
-        elif outcome.status != -signal.SIGKILL:
-            yield f"ends with {outcome.status}: {outcome.told}"
+        if end.status == self.status:
+            yield from differences(state(seen), self.state)
+        elif end.status == 2 and fault.signal != signal.SIGKILL:
+            if end.told or state(seen)["run"] != [("stopped", 1)]:
+                yield f"is not stopped in order: {end.told}"
+        elif end.status == 2:
+            file = f"{re.escape(str(seen.with_suffix('.db')))}|{re.escape(str(self.scene.data))}/"
+            if not re.fullmatch(f"foundation: ({file}).*: .*; .*\n", end.told):
+                yield f"says no clear word: {end.told}"
+        elif end.status != -signal.SIGKILL:
+            yield f"ends with {end.status}: {end.told}"
 
 
 def killed_at(call: Call) -> Fault:

@@ -5,6 +5,7 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -69,7 +70,7 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Callable[[str, Swept], Non
 
     yield count
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print("", *figures, sep="\n")
+        print("", *figures, sep="\ncrash sweep: ")
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,7 @@ def loaders() -> Iterator[list[Loader]]:
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory, loaders: list[Loader]) -> Sweep:
     """A load into a new database, with rejects of every stage."""
-    folder = tmp_path_factory.mktemp("first")
+    folder = tmp_path_factory.mktemp("first", numbered=False)
     write_sample(folder / "data", orders=40, faults=0.2, seed=5)
     return Sweep(Scene(folder, folder / "data", chunk_size=10), loaders)
 
@@ -90,7 +91,7 @@ def first(tmp_path_factory: pytest.TempPathFactory, loaders: list[Loader]) -> Sw
 @pytest.fixture(scope="module")
 def second(tmp_path_factory: pytest.TempPathFactory, loaders: list[Loader]) -> Sweep:
     """A load into a database that has the files as they were before: without drivers, with one client alone."""
-    folder = tmp_path_factory.mktemp("second")
+    folder = tmp_path_factory.mktemp("second", numbered=False)
     data, base = folder / "data", folder / "base.db"
     write_sample(data, orders=40, faults=0.2, seed=5)
     drivers, clients = ((data / f"{name}.csv").read_bytes() for name in ("drivers", "clients"))
@@ -109,7 +110,7 @@ def second(tmp_path_factory: pytest.TempPathFactory, loaders: list[Loader]) -> S
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory, loaders: list[Loader]) -> Sweep:
     """A load as large as the real files."""
-    folder = tmp_path_factory.mktemp("large")
+    folder = tmp_path_factory.mktemp("large", numbered=False)
     write_sample(folder / "data", orders=10_000, faults=0.02, seed=5)
     return Sweep(Scene(folder, folder / "data", chunk_size=1_000), loaders)
 
@@ -117,7 +118,7 @@ def large(tmp_path_factory: pytest.TempPathFactory, loaders: list[Loader]) -> Sw
 @pytest.fixture(scope="module")
 def longer(tmp_path_factory: pytest.TempPathFactory, loaders: list[Loader]) -> Sweep:
     """A load that takes long enough to do something meanwhile."""
-    folder = tmp_path_factory.mktemp("longer")
+    folder = tmp_path_factory.mktemp("longer", numbered=False)
     write_sample(folder / "data", orders=2_000, faults=0.02, seed=5)
     return Sweep(Scene(folder, folder / "data", chunk_size=100), loaders)
 
@@ -157,7 +158,7 @@ def test_a_load_killed_at_any_write_gives_what_an_undisturbed_one_gives(sweep, t
 
 
 def around_commits(calls: list[Call]) -> list[Call]:
-    """All writes; in short the rare ones, each 40th, and what follows a commit."""
+    """All writes; in short each 50th, and some where a transaction is done."""
     writes = [call for call in calls if call.name in WRITES]
     commits = [number for number, call in enumerate(writes) if call.is_commit]
     short = {*range(0, len(writes), 50), *(number + 2 for number in commits[::4]), *commits[::16]}
@@ -207,7 +208,6 @@ def test_a_write_or_sync_that_fails_is_told_and_the_load_goes_on(sweep, tally, e
     swept = sweep.run([*once, *for_good])
 
     tally(f"{error}, {sweep.scene.folder.name}", swept)
-    assert len(swept.messages) > 1
     assert swept.disturbed > swept.trials / 2
 
 
@@ -237,10 +237,11 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     if subprocess.run([*MOUNT, "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], check=False).returncode:
         pytest.skip("mounting a small disk is not allowed here")
     yield folder
-    subprocess.run(["/usr/bin/env", "umount", "--lazy", folder], check=True)
+    subprocess.run([*UNMOUNT, folder], check=True)
 
 
 MOUNT = ["/usr/bin/env", "mount"]
+UNMOUNT = ["/usr/bin/env", "umount", "--lazy"]
 
 
 @pytest.mark.parametrize("left", range(4_096, 1_000_000, 50_000 if SOAK else 400_000))
@@ -261,13 +262,10 @@ def test_a_full_disk_is_told_and_the_load_goes_on(first, loaders, disk, left):
     assert list(differences(state(db), first.state)) == []
 
 
-def is_told(outcome: Outcome, db: Path, *words: str) -> None:
+def is_told(outcome: Outcome, db: Path, words: str) -> None:
     """The load could not be done, and one paragraph that names the file says why."""
     assert outcome.status == 2
-    assert outcome.told.startswith("foundation: ")
-    assert outcome.told.count("\n") == 1
-    assert str(db) in outcome.told
-    assert any(word in outcome.told for alternatives in words for word in alternatives.split("|"))
+    assert re.fullmatch(rf"foundation: {re.escape(str(db))}.*({words}).*\n", outcome.told)
 
 
 @pytest.mark.parametrize("what", ["folder", "file"])
@@ -295,7 +293,7 @@ def read_only(path: Path) -> Iterator[None]:
         subprocess.run([*MOUNT, "-o", "remount,bind,ro", path], check=True)
         yield
     finally:
-        subprocess.run(["/usr/bin/env", "umount", "--lazy", path], check=True)
+        subprocess.run([*UNMOUNT, path], check=True)
 
 
 # Asked to stop
@@ -328,9 +326,7 @@ def test_a_load_asked_to_stop_at_any_moment_stops_in_order(longer, tally):
     dice = random.Random(3)  # noqa: S311  # moments, not secrets
     asks = [dice.choice([signal.SIGINT, signal.SIGTERM]) for _ in range(200 if SOAK else 4)]
 
-    swept = longer.run(
-        [[Fault(signal=ask, after_s=dice.uniform(0.1, longer.seconds / 2)) for _ in "ab"] for ask in asks]
-    )
+    swept = longer.run([[Fault(signal=ask, after_s=dice.uniform(0, longer.seconds / 2)) for _ in "ab"] for ask in asks])
 
     tally("asked to stop", swept)
     assert swept.disturbed > swept.trials / 2
@@ -395,7 +391,7 @@ def test_a_loader_that_waits_in_vain_names_the_writer(longer, loaders):
         writer.send_signal(signal.SIGCONT)
         writer.communicate(timeout=60)
 
-    is_told(waited, db, f"{db}: process {writer.pid} (since ")
+    is_told(waited, db, rf": process {writer.pid} \(since .* is writing to it; waited 10 s")
     assert writer.returncode == longer.status
     assert list(differences(state(db), longer.state)) == []
 

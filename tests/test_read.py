@@ -5,9 +5,10 @@ import gzip
 import hashlib
 import io
 import os
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from foundation import SOURCES
 from foundation.errors import SourceError
-from foundation.read import CHUNK_BYTES, Chunk, Place, Position, Reader
+from foundation.read import CHUNK_BYTES, Chunk, Place, Position, Reader, reread
 from foundation.scan import MAX_FIELD, MAX_RECORD
 from foundation.source import Record, Source
 
@@ -253,20 +254,44 @@ def test_a_field_of_more_than_four_mebibytes_is_refused_and_nothing_else(tmp_pat
     )
 
 
-@pytest.mark.parametrize("start", [b"", b'"', b"," * 2**17], ids=["bare", "quoted", "many fields"])
-@pytest.mark.parametrize("end", [b"", b"\n" + stop(3)], ids=["at the end", "before another record"])
-def test_of_a_line_of_forty_mebibytes_no_more_than_sixteen_are_held(tmp_path, start, end):
-    path = write(tmp_path, HEADER, stop(1), b"2,Bob,", start, b"a" * 40 * 2**20, end)
+def peak_of(path: Path) -> int:
+    """Bytes that reading a file took at most."""
     tracemalloc.start()
-
-    seen = read(path, 1_000)
-
+    with Reader(path, STOPS) as reader:
+        for _ in chunks_of(reader, 1_000):
+            pass
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert [record.codes for record in seen][:2] == [[], ["field_too_large"]] or start[:1] == b","
+    return peak
+
+
+@pytest.mark.parametrize("start", [b"", b'"', b"," * 2**17], ids=["bare", "quoted", "many fields"])
+@pytest.mark.parametrize("end", [b"", b"\n" + stop(3)], ids=["at the end", "before another record"])
+def test_of_a_line_of_forty_mebibytes_sixteen_are_kept(tmp_path, start, end):
+    path = write(tmp_path, HEADER, stop(1), b"2,Bob,", start, b"a" * 40 * 2**20, end)
+
+    seen = read(path)
+
+    assert seen[1].codes == ["field_too_large"]
     assert rows_in(seen)[2:] == ([["3", "Ann", "12, High St", "x", "4.5", ""]] if end else [])
-    assert (len(seen[1].raw), seen[1].place.byte_end) == (MAX_RECORD, path.stat().st_size - max(len(end) - 1, 0))
-    assert peak < 6 * MAX_RECORD + 40 * 2**20  # `read` itself holds the file once, for its digest
+    assert bytes_in(path, seen)[1] == path.read_bytes()[len(HEADER + stop(1)) :].removesuffix(stop(3))
+    assert seen[1].raw == bytes_in(path, seen)[1][:MAX_RECORD]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"a" * 40 * 2**20,
+        b'"' + b"a" * 40 * 2**20,
+        b'"' + b"aaaaaaaaaaaa\n" * 5_000 + b"a" * 40 * 2**20,
+        b'"' + b"\n" * 2**18,
+    ],
+    ids=["one line", "one line in quotes", "lines and a long one", "many lines"],
+)
+def test_reading_takes_little_memory_whatever_it_reads(tmp_path, text):
+    path = write(tmp_path, HEADER, stop(1), b"2,Bob,", text)
+
+    assert peak_of(path) < 4 * MAX_RECORD
 
 
 def test_a_record_that_is_kept_in_part_is_not_stored_in_part(tmp_path):
@@ -374,6 +399,64 @@ def test_a_message_on_a_header_shows_what_is_invisible_and_no_more_than_twenty_n
 
 # Damage.
 
+
+@pytest.mark.parametrize(
+    ("columns", "damaged", "key"),
+    [
+        ("012345", b'7,A"nn,a,n,4.5,\n', "7"),
+        ("012345", b"7,Ann\n", "7"),
+        ("012345", b"7,A\xffnn,a,n,4.5,\n", "7"),
+        ("012345", b'7",Ann,a,n,4.5,\n', None),
+        ("012345", b'7"7,Ann,a,n,4.5,\n', None),
+        ("120345", b'Ann,"a"b,7,n,4.5,\n', None),
+        ("120345", b'Ann,a,7,n"n,4.5,\n', "7"),
+    ],
+    ids=["behind", "too few", "no UTF-8", "in it", "within it", "before it", "behind it, third column"],
+)
+def test_a_damaged_record_keeps_its_key_if_that_stands_before_the_damage(tmp_path, columns, damaged, key):
+    path = write(tmp_path, in_form([], columns=columns), damaged)
+
+    assert read(path)[0].key == key
+
+
+def test_damage_of_which_no_end_is_to_be_seen_ends_after_a_while(tmp_path):
+    path = write(tmp_path, HEADER, b'1,"a\n', *[b"no record\n"] * 1_000, stop(2))
+
+    seen = read(path)
+
+    assert [record.codes for record in seen[:2]] == [["unclosed_quote"], ["too_few_fields"]]
+    assert seen[-1].fields == ["2", "Ann", "12, High St", "x", "4.5", ""]
+
+
+@pytest.mark.parametrize("size", [1, 1_000])
+def test_the_work_grows_with_the_records_when_one_in_a_hundred_leaves_a_quote_open(tmp_path, size):
+    def calls_of(records: int) -> int:
+        """How many functions are called to read a file: a measure of time that is the same everywhere."""
+        rows = (b'%d,"Ann,,,,\n' % n if n % 100 == 50 else b"%d,Bob,,,,\n" % n for n in range(records))
+        path = write(tmp_path, HEADER, *rows)
+        calls = count()
+        sys.setprofile(lambda *_: next(calls) and None)
+        try:
+            with Reader(path, STOPS) as reader:
+                assert sum(len(chunk.damaged) for chunk in chunks_of(reader, size)) == records // 100
+        finally:
+            sys.setprofile(None)
+        return next(calls)
+
+    assert calls_of(20_000) < 12 * calls_of(2_000)
+
+
+@pytest.mark.parametrize("columns", ["012345", "5-10342"])
+def test_kept_records_are_read_again_as_they_were(tmp_path, columns):
+    data = in_form(ROWS, columns=columns)
+    path = write(tmp_path, data, b'7,A"nn,a,n,4.5,\n')
+    with Reader(path, STOPS) as reader:
+        chunk = next(chunks_of(reader, 1_000))
+        again = reread(((record.place.record, record.raw) for record in seen_in(chunk)), reader.header, STOPS)
+
+    assert (again.rows, again.records, again.damaged) == (chunk.rows, chunk.records, chunk.damaged)
+
+
 DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "a separator fewer": (lambda raw: raw.replace(b",4.5", b"4.5"), "too_few_fields"),
     "a separator more": (lambda raw: raw.replace(b",4.5", b",,4.5"), "too_many_fields"),
@@ -395,8 +478,10 @@ SHAPES = {
 
 
 AMBIGUOUS = {
-    ("no closing quote", "no opening quote"), ("cut off in quotes", "no opening quote"), ("cut off in quotes", "cut off"),
-}  # fmt: skip
+    ("no closing quote", "no opening quote"),
+    ("cut off in quotes", "no opening quote"),
+    ("cut off in quotes", "cut off"),
+}
 
 
 def expected(parts: list[bytes], codes: dict[int, str], top: bytes = HEADER) -> list[tuple[Place, bytes, list[str]]]:
