@@ -25,6 +25,6 @@ _HINTS = (
 
 def explain_column(column: str, failed: int, read: int, sample: str) -> str:
     """Why *failed* of *read* records fail in *column* in the way *sample* does."""
-    told = f"{column}: {failed:,} of {read:,} records are refused for values like {visible(sample, 40)!r}"
+    told = f"{column}: {failed:,} of {read:,} records are refused for values like '{visible(sample, 40)}'"
     reason = next((hint for pattern, hint in _HINTS if re.fullmatch(pattern, sample)), None)
     return f"{told}: {reason}" if reason else told

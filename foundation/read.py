@@ -99,7 +99,10 @@ class Reader:
         _require_regular_file(path)
         self.size = path.stat().st_size
         self.warnings: list[str] = []
-        self._file: BinaryIO = path.open("rb")
+        try:
+            self._file: BinaryIO = path.open("rb")
+        except OSError as error:
+            raise SourceError("not_found", f"{path}: cannot be opened: {error.strerror}") from error
         try:
             self._lines = _Lines(self._file)
             self._sha = hashlib.sha256()

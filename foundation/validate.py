@@ -59,9 +59,10 @@ def judge(source: Source, chunk: Chunk) -> Verdict:
         return Verdict(adapter.validate_python(rows), chunk.records, chunk.damaged)
     except ValidationError as refusal:
         reasons: dict[int, list[Error]] = {}
-        for error in refusal.errors(include_url=False, include_context=False):
-            at, column = int(error["loc"][0]), source.columns[int(error["loc"][1])]
-            reasons.setdefault(at, []).append(_reason(column, error["type"], error["msg"], error["input"]))
+        for error in refusal.errors(include_url=False, include_context=False, include_input=False):
+            at, position = int(error["loc"][0]), int(error["loc"][1])
+            reason = _reason(source.columns[position], error["type"], error["msg"], rows[at][position])
+            reasons.setdefault(at, []).append(reason)
         sound = [i for i in range(len(rows)) if i not in reasons]
         key = source.position(source.key)
         rejected = [Damaged(chunk.records[i], errors, rows[i][key]) for i, errors in reasons.items()]
@@ -72,9 +73,9 @@ def judge(source: Source, chunk: Chunk) -> Verdict:
         )
 
 
-def _reason(column: Column, code: str, message: str, value: Any) -> Error:
-    if value is None or value == "" or (column.required and value.isspace()):
-        return Error("schema", "missing", column.name, value, "Field required")
+def _reason(column: Column, code: str, message: str, value: str) -> Error:
+    if value == "" or (column.required and value.isspace()):
+        return Error("schema", "missing", column.name, value[:SHOWN], "Field required")
     return Error("schema", code, column.name, value[:SHOWN], _MESSAGES.get(code, message))
 
 

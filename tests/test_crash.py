@@ -186,11 +186,11 @@ def test_a_large_load_killed_at_any_moment_gives_what_an_undisturbed_one_gives(l
     kills = 1_000 if SOAK else 10
 
     swept = large.run(
-        [[Fault(after_s=dice.uniform(0, large.seconds / 3)) for _ in range(5)] for _ in range(kills // 5)]
+        [[Fault(after_s=dice.uniform(0, large.seconds / 4)) for _ in range(5)] for _ in range(kills // 5)]
     )
 
     tally("killed at a moment", swept)
-    assert swept.disturbed >= kills / 2
+    assert swept.disturbed > swept.trials
 
 
 # Denied the disk
@@ -326,7 +326,7 @@ def test_a_load_asked_to_stop_at_any_moment_stops_in_order(longer, tally):
     dice = random.Random(3)  # noqa: S311  # moments, not secrets
     asks = [dice.choice([signal.SIGINT, signal.SIGTERM]) for _ in range(200 if SOAK else 4)]
 
-    swept = longer.run([[Fault(signal=ask, after_s=dice.uniform(0, longer.seconds / 2)) for _ in "ab"] for ask in asks])
+    swept = longer.run([[Fault(signal=ask, after_s=dice.uniform(0, longer.seconds / 4)) for _ in "ab"] for ask in asks])
 
     tally("asked to stop", swept)
     assert swept.disturbed > swept.trials / 2
