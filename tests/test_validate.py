@@ -14,7 +14,6 @@ from foundation.scan import Error
 from foundation.source import Record, Source
 from foundation.validate import Value, judge
 
-
 untimed = settings(deadline=None)  # a busy machine is no fault
 
 
