@@ -101,8 +101,8 @@ class Reader:
         self.warnings: list[str] = []
         try:
             self._file: BinaryIO = path.open("rb")
-        except OSError as error:
-            raise SourceError("not_found", f"{path}: cannot be opened: {error.strerror}") from error
+        except PermissionError as error:
+            raise SourceError("not_found", f"{path}: it may not be read; make it readable") from error
         try:
             self._lines = _Lines(self._file)
             self._sha = hashlib.sha256()

@@ -16,7 +16,6 @@ texts, with any constraint of pydantic's `Field`.
 """
 
 import hashlib
-import importlib.util
 import json
 import keyword
 import sys
@@ -243,13 +242,13 @@ def load_sources(path: Path) -> tuple[Source, ...]:
 
     The file is run: it must be the user's own.
     """
-    spec = importlib.util.spec_from_file_location("foundation_user_sources", path)
-    if not path.is_file() or spec is None or spec.loader is None:
+    if not path.is_file() or path.suffix != ".py":
         raise SchemaError(f"{path}: no Python file of sources there")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # pydantic looks up annotations written as text there
+    module = types.ModuleType("foundation_user_sources")
+    sys.modules[module.__name__] = module  # pydantic looks up annotations written as text there
     try:
-        spec.loader.exec_module(module)
+        # Not by import: Python takes a file that was changed within a second for the one it has compiled.
+        exec(compile(path.read_bytes(), path, "exec"), vars(module))  # noqa: S102  # the user's own file
     except Exception as error:  # a user's file can fail in any way; the cause is chained
         raise SchemaError(f"{path}: {type(error).__name__}: {error}") from error
     if not (sources := sources_in(vars(module).values())):

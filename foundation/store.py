@@ -82,11 +82,17 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
 
 def _require_ours(connection: sqlite3.Connection, path: Path, read_only: bool) -> None:
-    (mark,) = connection.execute("PRAGMA application_id").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if mark != APPLICATION_ID and (tables or read_only):
+    # One statement sees one state: another process may make the ledger at this moment.
+    mark, version, tables = connection.execute(
+        """
+        SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)
+        FROM pragma_application_id, pragma_user_version
+        """
+    ).fetchone()
+    if not tables and read_only:
+        raise StoreError(f"{path}: an empty database; load a delivery into it first")
+    if mark != APPLICATION_ID and tables:
         raise StoreError(f"{path}: a database, but not one of foundation; name another file")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
     if tables and version != _LEDGER_VERSION:
         raise StoreError(f"{path}: made by another version of foundation (ledger {version}); load into a new file")
 

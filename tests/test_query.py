@@ -158,3 +158,10 @@ def test_a_database_that_is_not_there_is_told_and_not_made(tmp_path):
 def test_nothing_can_be_written_through_a_reader(orders):
     with pytest.raises(StoreError, match="readonly"):
         orders.database.rows("DELETE FROM orders")
+
+
+def test_an_empty_database_is_told_as_such(db):
+    db.touch()
+
+    with pytest.raises(StoreError, match="an empty database; load a delivery into it first"):
+        foundation.open(db)
