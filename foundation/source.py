@@ -18,7 +18,7 @@ texts, with any constraint of pydantic's `Field`.
 import hashlib
 import json
 import keyword
-import sys
+import runpy
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
@@ -244,14 +244,12 @@ def load_sources(path: Path) -> tuple[Source, ...]:
     """
     if not path.is_file() or path.suffix != ".py":
         raise SchemaError(f"{path}: no Python file of sources there")
-    module = types.ModuleType("foundation_user_sources")
-    sys.modules[module.__name__] = module  # pydantic looks up annotations written as text there
     try:
         # Not by import: Python takes a file that was changed within a second for the one it has compiled.
-        exec(compile(path.read_bytes(), path, "exec"), vars(module))  # noqa: S102  # the user's own file
+        names = runpy.run_path(str(path), run_name="foundation_user_sources")
     except Exception as error:  # a user's file can fail in any way; the cause is chained
         raise SchemaError(f"{path}: {type(error).__name__}: {error}") from error
-    if not (sources := sources_in(vars(module).values())):
+    if not (sources := sources_in(names.values())):
         raise SchemaError(f"{path}: no source is declared there")
     return in_order(sources)
 

