@@ -212,12 +212,12 @@ class Reader:
 
     def _skip_rest(self, piece: "_Piece") -> Position:
         """Where the piece ends, behind the rest of a line too long to be kept."""
-        skipped = 0
+        at = piece.end
         if not piece.lines[-1].endswith(b"\n"):
             for block in self._lines.drain():
                 self._sha.update(block)
-                skipped += len(block)
-        return piece.end._replace(byte=piece.end.byte + skipped)
+                at = at._replace(byte=at.byte + len(block))
+        return at
 
     def _read_header(self, path: Path) -> list[str]:
         blank: list[bytes] = []
@@ -348,16 +348,11 @@ def _is_well_quoted(block: bytes) -> bool:
     empty (a doubled quote) or begins and ends with a separator. `csv` does not tell: it takes `a"b` for a field.
     """
     parts = block.split(b'"')
-    if len(parts) == 1:
-        return True
-    if len(parts) % 2 == 0:  # a quote is left over
-        return False
-    outside = parts[::2]
-    first, last = outside[0], outside[-1]
+    before, behind = parts[:-1:2], parts[2::2]
     return (
-        (not first or first[-1] in b",\n")
-        and (not last or last[0] in b",\r\n")
-        and all(not part or (part[0] in b",\r\n" and part[-1] in b",\n") for part in outside[1:-1])
+        len(parts) % 2 == 1  # else a quote is left over
+        and all(not part or part[-1] in b",\n" for part in before)
+        and all(not part or part[0] in b",\r\n" for part in behind)
     )
 
 

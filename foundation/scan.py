@@ -21,8 +21,8 @@ _DAMAGE = {
 SHOWN = 1_000  # characters or bytes of a bad value that are kept beside its message; the record itself is kept whole
 _LINE_ENDS = (b"\n", b"\r\n", b"\r")  # the last is half a line end, at the end of a file that is still growing
 _SPECIAL = re.compile(rb'[,"\r\n]')
-_NUMBER = re.compile(rb'["\0\r\d-]*\d["\0\r\d-]*,')  # with what may have damaged it
-_CLOSES = re.compile(rb'[^"]*+(?:(?<=[^,])""[^"]*+)*+(?<=[^,])"(?:[,\r\n]|\Z)')  # its first lone quote ends a field
+_NUMBER = re.compile(rb'["\0\r\d-]*\d["\0\r\d-]*,')  # a first field, with what may have damaged it
+_CLOSES = re.compile(rb'[^"]*+(?:""[^"]*+)*+(?<=[^,])"(?:[,\r\n]|\Z)')  # its first lone quote ends a field
 _GOES_ON = re.compile(rb'(?:\A|,)"[^"]*+(?:""[^"]*+)*+\Z')  # its last field is quoted and does not end
 _TORN_LINES = 8  # how far a field may go on that has lost its first quote
 _DAMAGED_LINES = 64  # how far a record may go on that does not hold
@@ -91,10 +91,10 @@ class Scanner:
         return found
 
     def torn(self, at: int, width: int) -> int:
-        """Where the rest of a record of *width* fields ends that begins at line *at*: at *at* if there is none.
+        """Where the rest ends, from line *at*, that a record of *width* fields has left behind; *at* if there is none.
 
-        A field of several lines that has lost its first quote, or got one more at the end of a line, leaves
-        behind it lines at which no record begins and of which the first quote closes a field.
+        A text of several lines that has lost its first quote, or got one more at the end of a line, makes a short
+        record or even a sound one. Its rest tells: no record begins there, and the first quote closes a field.
         """
         for row in range(at, at + _TORN_LINES):
             if not self._has(row) or len(self.lines[row]) > MAX_FIELD:
@@ -104,7 +104,10 @@ class Scanner:
             if not _CLOSES.match(self.lines[row]) or any(self._begins(r, width - 1) for r in range(at, row + 1)):
                 break
             rest = self.scan_fields(at, is_open=True)
-            fits = width > len(self._columns) or width + rest.width == len(self._columns) + 1
+            # Commas of the text count as separators now, unless there are other records here.
+            commas = width + rest.width - len(self._columns) - 1
+            is_doubtful = _NUMBER.match(self.lines[at]) if self._is_numbered else width == len(self._columns)
+            fits = commas == 0 or (commas > 0 and not is_doubtful)
             return at + rest.lines if fits and not rest.damage else at
         return at
 
@@ -193,10 +196,11 @@ class Scanner:
 
     def _next(self, at: int, end: int) -> int:
         """The line behind the damaged record at line *at*: where the next one begins, at the latest *end*."""
-        separators, row = 0, at + 1
+        separators, size, row = 0, 0, at + 1
         while True:
             separators += self.lines[row - 1].count(b",")
-            if row == end or not self._has(row) or self._begins(row, separators):
+            size += len(self.lines[row - 1])
+            if row == end or size > MAX_RECORD or not self._has(row) or self._begins(row, separators):
                 break
             row += 1
         while _is_blank(self.lines[row - 1]):
@@ -206,9 +210,9 @@ class Scanner:
     def _begins(self, at: int, separators: int) -> bool:
         """Whether a record begins at line *at*, behind a damaged one with so many separators.
 
-        A sound record does. For a damaged one speak a number in its first field, as many separators as there must
-        be, a quoted field that goes on behind the line; against it, a quote that closes what the line before may
-        have opened, while that record still lacks separators.
+        A sound record may. For a damaged one speak a number in the first field, as many separators as there must
+        be, and a quoted field that goes on behind the line; against it, while the record before lacks separators,
+        a quote that closes a field. Lines that could as well be a text of the record before are left to it.
         """
         line, wanted = self.lines[at], len(self._columns) - 1
         if _is_blank(line):

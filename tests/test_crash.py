@@ -66,7 +66,7 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Callable[[str, Swept], Non
         figures.append(
             f"{what}: {swept.trials:,} trials, {swept.disturbed:,} loads disturbed, {len(swept.failures)} failures"
         )
-        assert swept.failures == []
+        assert not swept.failures, "\n".join(swept.failures[:9])
 
     yield count
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
@@ -75,9 +75,9 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Callable[[str, Swept], Non
 
 @pytest.fixture(scope="module")
 def loaders() -> Iterator[list[Loader]]:
-    """One for each of two processors."""
-    with Loader() as one, Loader() as other:
-        yield [one, other]
+    """One more than there are processors, for they wait for the disk."""
+    with Loader() as one, Loader() as other, Loader() as third:
+        yield [one, other, third]
 
 
 @pytest.fixture(scope="module")
@@ -158,10 +158,10 @@ def test_a_load_killed_at_any_write_gives_what_an_undisturbed_one_gives(sweep, t
 
 
 def around_commits(calls: list[Call]) -> list[Call]:
-    """All writes; in short each 50th, and some where a transaction is done."""
+    """All writes; in short each 80th, and some where a transaction is done."""
     writes = [call for call in calls if call.name in WRITES]
     commits = [number for number, call in enumerate(writes) if call.is_commit]
-    short = {*range(0, len(writes), 50), *(number + 2 for number in commits[::4]), *commits[::16]}
+    short = {*range(0, len(writes), 80), *(number + 2 for number in commits[::5]), *commits[::20]}
     return writes if SOAK else [call for number, call in enumerate(writes) if number in short]
 
 
@@ -176,7 +176,7 @@ def test_a_load_disturbed_at_any_write_and_again_when_it_goes_on_gives_the_same(
         return [killed_at(call), *(Fault((f"pwrite64:{effect}:when={at}",)) for effect in dice.sample(effects, 2))]
 
     trials = [trial(number, call) for number, call in enumerate(writes)]
-    swept = sweep.run(trials[:: 2 if SOAK else 150])
+    swept = sweep.run(trials[:: 2 if SOAK else 200])
 
     tally(f"disturbed again when it goes on, {sweep.scene.folder.name}", swept)
 
@@ -200,7 +200,7 @@ def test_a_large_load_killed_at_any_moment_gives_what_an_undisturbed_one_gives(l
 def test_a_write_or_sync_that_fails_is_told_and_the_load_goes_on(sweep, tally, error):
     writes = [call for call in sweep.calls if call.name in WRITES]
     rare = [call for call in writes if call.name != "pwrite64"]
-    calls = [*pick(rare, 3), *pick([call for call in writes if call not in rare], 120)]
+    calls = [*pick(rare, 6), *pick([call for call in writes if call not in rare], 200)]
     lasting = [call for call in writes if call.name not in ("openat", "write")]  # other files and messages need these
 
     once = [[failing_at(call, error)] for call in calls]
@@ -214,14 +214,14 @@ def test_a_write_or_sync_that_fails_is_told_and_the_load_goes_on(sweep, tally, e
 def test_a_read_that_fails_is_told_and_the_load_goes_on(sweep, tally):
     calls = [call for call in sweep.calls if call.name in READS]
 
-    swept = sweep.run([[failing_at(call, "EIO")] for call in pick(calls, 16)])
+    swept = sweep.run([[failing_at(call, "EIO")] for call in pick(calls, 20)])
 
     tally(f"EIO when it reads, {sweep.scene.folder.name}", swept)
 
 
 def test_a_file_that_may_not_grow_is_told_and_the_load_goes_on(first, tally):
     largest = (first.scene.folder / "reference.db").stat().st_size
-    sizes = range(0, largest + 40_000, 4_096 if SOAK else 80_000)
+    sizes = range(0, largest + 40_000, 4_096 if SOAK else 120_000)
 
     swept = first.run([[Fault(largest=size + odd)] for size in sizes for odd in (0, 100)])
 
@@ -374,7 +374,7 @@ def test_two_loaders_that_begin_at_the_same_moment_give_what_one_gives(sweep, lo
 
     for _ in range(200 if SOAK else 5):
         with ThreadPoolExecutor() as pool:
-            ends = list(pool.map(Loader.run, loaders, [sweep.scene.lay_out(db)] * 2))
+            ends = list(pool.map(Loader.run, loaders[:2], [sweep.scene.lay_out(db)] * 2))
 
         assert [end.status for end in ends] == [sweep.status] * 2, ends
         assert list(differences(state(db), sweep.state)) == []

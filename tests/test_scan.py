@@ -4,13 +4,14 @@ import csv
 import io
 import sys
 from collections.abc import Iterator
+from itertools import repeat
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foundation.scan import Scanner, Span, scan_header
+from foundation.scan import MAX_FIELD, MAX_RECORD, Scanner, Span, scan_header
 
 untimed = settings(deadline=None)  # a busy machine is no fault
 COLUMNS = ["stop_id", "name", "address", "note", "fee", "comment"]
@@ -39,6 +40,7 @@ def written(rows: list[list[str]], **style: Any) -> bytes:
         (b"1,b,c\r\n", ["1", "b", "c"]),
         (b"1,b,c", ["1", "b", "c"]),
         (b"1,b,c\r", ["1", "b", "c"]),
+        (b'1,b,"c"\r', ["1", "b", "c"]),
         (b",,\n", ["", "", ""]),
         (b'"","",""\n', ["", "", ""]),
         (b'1,"b,\nB",c\n', ["1", "b,\nB", "c"]),
@@ -48,7 +50,8 @@ def written(rows: list[list[str]], **style: Any) -> bytes:
         ("1,a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\x1dh\x1e,\ufeff\n".encode(),
          ["1", "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\x1dh\x1e", "\ufeff"]),
     ],
-    ids=["LF", "CRLF", "no line end", "half a line end", "empty", "empty in quotes", "separator and line end in quotes",
+    ids=["LF", "CRLF", "no line end", "half a line end", "half a line end and quotes", "empty",
+         "empty in quotes", "separator and line end in quotes",
          "carriage returns in quotes", "doubled quotes", "white space", "other line separators"],
 )  # fmt: skip
 def test_a_sound_record_has_its_fields_as_they_stand(line, fields):
@@ -62,6 +65,7 @@ def test_a_sound_record_has_its_fields_as_they_stand(line, fields):
     [
         (b"7,b\n", "too_few_fields", ["7", "b"]),
         (b"7,b,c,d\n", "too_many_fields", ["7", "b", "c"]),
+        (b'7,"b",c,d\n', "too_many_fields", ["7", "b", "c"]),
         (b'7,b"B,c\n', "stray_quote", ["7"]),
         (b'7,"b"B,c\n', "stray_quote", ["7"]),
         (b'7,"b",c"\n', "stray_quote", ["7", "b"]),
@@ -116,6 +120,66 @@ def test_a_line_end_in_quotes_is_read_on_from_what_more_gives():
     assert (scanner.used, len(lines)) == (3, 3)
 
 
+@pytest.mark.parametrize(
+    ("line", "count"), [(b"\n", 400_000), (b"a" * 10**6 + b"\n", 80)], ids=["many lines", "long lines"]
+)
+def test_a_quote_that_stays_open_is_not_followed_for_ever(line, count):
+    supply = repeat(line, count)
+    scanner = Scanner([b'1,"b\n'], lambda: next(supply, b""), COLUMNS[:3])
+
+    span = scanner.spans(1)[0]
+
+    assert codes(span) == ["unclosed_quote"]
+    assert sum(map(len, scanner.lines)) < MAX_RECORD + 2 * len(line)
+    assert len(scanner.lines) < MAX_RECORD / 60
+
+
+def test_a_look_behind_a_record_ends_at_a_large_line():
+    large = b"a" * MAX_FIELD + b",b\n"
+    scanner = Scanner([b"1,b,c\n"], lambda: large, COLUMNS[:3])
+
+    assert scanner.spans(1) == [Span(0, 1, ["1", "b", "c"], [])]
+    assert len(scanner.lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "width", "found"),
+    [
+        (b'1,b,"c"\nC"\n2,b,c\n', 3, [(2, ["stray_quote"]), (3, [])]),
+        (b'1,b,c\n\nC ""C"" C"\n2,b,c\n', 3, [(3, ["stray_quote"]), (4, [])]),
+        (b'1,b, B\nB",c\n2,b,c\n', 3, [(2, ["stray_quote"]), (3, [])]),
+        (b'1,b, B, B\nB",c\n2,b,c\n', 3, [(2, ["stray_quote"]), (3, [])]),
+        (b'1,b, B\nB",c,d,e\n2,b,c,d,e\n', 5, [(2, ["stray_quote"]), (3, [])]),
+        (b'A,b, B, B\nB",c\nB,b,c\n', 3, [(2, ["stray_quote"]), (3, [])]),
+        (b'1,b\nB",c,"d\n2,b,c\n', 3, [(1, ["too_few_fields"]), (2, ["stray_quote"]), (3, [])]),
+        (b'1,b\nB,"\n2,b,c\n', 3, [(1, ["too_few_fields"]), (2, ["unclosed_quote"]), (3, [])]),
+        (b'"a\n\nA"A\n"b"\n', 1, [(3, ["stray_quote"]), (4, [])]),
+        (b'"a\nb\n', 1, [(1, ["unclosed_quote"]), (2, [])]),
+    ],
+    ids=["a quote too many at the end of a line", "and a blank line", "a quote too few", "and many commas", "and few",
+         "and text keys", "and a second damage", "an opening quote", "one column", "one column, no closing quote"],
+)  # fmt: skip
+def test_the_lines_of_a_damaged_text_stay_together(data, width, found):
+    spans = spans_of(data, width, is_numbered=data.startswith(b"1"))
+
+    assert [(span.stop, codes(span)) for span in spans] == found
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b'1,"b,c\n2,b,c\n3,b",c,d\n', [(1, ["unclosed_quote"]), (2, []), (3, ["stray_quote"])]),
+        (b'A,"b"B,c\nB,"b\nB"B,c\nC,b,c\n', [(1, ["stray_quote"]), (3, ["stray_quote"]), (4, [])]),
+        (b'A,b"b,c\nB,b"b,c\nC,b,c\n', [(1, ["stray_quote"]), (2, ["stray_quote"]), (3, [])]),
+        (b'1,"b"B,c\n2,b"B,c\n3,b,c\n', [(1, ["stray_quote"]), (2, ["stray_quote"]), (3, [])]),
+        (b'1,b\n2,b, B",c,\n3,b,c\n', [(1, ["too_few_fields"]), (2, ["stray_quote"]), (3, [])]),
+    ],
+    ids=["a sound one between quotes that match", "text keys, lines", "text keys", "numbers", "no opening quote"],
+)
+def test_damaged_records_one_after_the_other_are_told_apart(data, found):
+    assert [(span.stop, codes(span)) for span in spans_of(data, 3, is_numbered=data[:1] == b"1")] == found
+
+
 def test_a_header_has_names_or_a_reason():
     assert scan_header(b'"a\n', iter([b'A",b\n']).__next__) == ([b'"a\n', b'A",b\n'], ["a\nA", "b"], "")
     assert scan_header(b"a,b\xff\n", bytes)[2] == "byte 2 of the field is not UTF-8: invalid start byte"
@@ -153,8 +217,8 @@ def test_what_is_stored_of_damaged_text_is_what_csv_reads_in_the_same_bytes(rows
 
 def table(key: str = "", note: int = 2) -> list[list[str]]:
     """Twelve records with commas, quotes and line ends in texts; the column *note* is the one of several lines."""
-    notes = ["", 'said "no"', "left\nat the gate", 'two "quoted"\nlines, a comma', "one\ntwo\nthree", '"', ""] * 2
-    rows = [[f"{key}{n}", f"Stop {n}", f"{n}, Mill Lane", "", f"{n}.50", ""] for n in range(1, 13)]
+    notes = ["", 'said "no"', "left\nat the gate", 'two "quoted"\nlines, a comma', "1, one\ntwo\nthree", '"', "x"] * 2
+    rows = [[f"{key}{n}", f"Stop {n}", f"{n}{',' * (n % 2)} Mill Lane", "", f"{n}.50", ""] for n in range(1, 13)]
     for row, text in zip(rows, notes, strict=False):
         row[note] = text.replace(",", ";") if note == 1 else text  # else the last lines are records of their own
     return rows
@@ -193,7 +257,7 @@ def test_a_quote_too_many_anywhere_costs_that_record_alone(rows, style):
     wrong = {}
     for number, row in enumerate(rows):
         record = written([row], **style)
-        for at in range(len(record.rstrip())):
+        for at in range(len(record.rstrip()) + 1):
             damaged = record[:at] + b'"' + record[at:]
             if spans := wrongly_read(rows, style, number, damaged):
                 wrong[damaged] = spans
@@ -253,19 +317,20 @@ def test_an_address_that_begins_like_a_number_is_no_record():
     ] == []
 
 
-@pytest.mark.parametrize(
-    ("data", "fields"),
-    [
-        (b'1,"b,c,d\n2,b",c,d\n', ["1", "b,c,d\n2,b", "c", "d"]),
-        (b'1,b,c,"\n2,"\nb",c,d\n', ["1", "b", "c", "\n2,"]),
-    ],
-    ids=["no closing quote, then no opening quote", "a quote too many, then a text that begins with a line end"],
-)
-def test_records_are_one_if_their_quotes_match(data, fields):
+def test_records_are_one_if_their_quotes_match():
     """Ambiguous: by the grammar, what is between an opening and a closing quote is one field, whoever lost which."""
-    span = spans_of(data, 4, is_numbered=True)[0]
+    spans = spans_of(b'1,"b,c,d\n2,b",c,d\n3,b,c,d\n', 4, is_numbered=True)
 
-    assert (span.fields, span.errors) == (fields, [])
+    assert [(s.stop, s.fields, s.errors) for s in spans] == [
+        (2, ["1", "b,c,d\n2,b", "c", "d"], []), (3, ["3", "b", "c", "d"], []),
+    ]  # fmt: skip
+
+
+def test_a_quote_too_many_before_a_text_that_begins_with_a_line_end_costs_both_records():
+    """Ambiguous: up to that line end they are one sound record, of which a rest is left over."""
+    spans = spans_of(b'1,b,c,"\n2,"\nb",c,d\n3,b,c,d\n', 4, is_numbered=True)
+
+    assert [(s.stop, codes(s)) for s in spans] == [(3, ["stray_quote"]), (4, [])]
 
 
 def test_a_line_in_quotes_that_would_be_a_record_counts_as_one_behind_damage():
