@@ -21,6 +21,7 @@ _DAMAGE = {
 SHOWN = 1_000  # characters or bytes of a bad value that are kept beside its message; the record itself is kept whole
 _LINE_ENDS = (b"\n", b"\r\n", b"\r")  # the last is half a line end, at the end of a file that is still growing
 _SPECIAL = re.compile(rb'[,"\r\n]')
+_BEHIND_RETURN = re.compile(rb'[,"\n]|\r\n|\Z')
 _NUMBER = re.compile(rb'["\0\r\d-]*\d["\0\r\d-]*,')  # a first field, with what may have damaged it
 _CLOSES = re.compile(rb'[^"]*+(?:""[^"]*+)*+(?<=[^,])"(?:[,\r\n]|\Z)')  # its first lone quote ends a field
 _GOES_ON = re.compile(rb'(?:\A|,)"[^"]*+(?:""[^"]*+)*+\Z')  # its last field is quoted and does not end
@@ -54,13 +55,16 @@ class Span(NamedTuple):
 class _Scanned(NamedTuple):
     """What the grammar says of the record that begins at a line: its lines, its fields, the first damage.
 
-    `width` counts the fields before the damage; `fields` holds no more of them than there are columns.
+    `width` counts the fields before the damage; `fields` holds no more of them than there are columns. Within the
+    first `sure` lines a record can begin only if it is sound: so far the quotes hold.
     """
 
     lines: int
     width: int
     fields: list[bytes]
     damage: str | None
+    sure: int = 0
+    holds: bool = True  # whether all its quotes do
 
 
 class Scanner:
@@ -104,35 +108,38 @@ class Scanner:
             if not _CLOSES.match(self.lines[row]) or any(self._begins(r, width - 1) for r in range(at, row + 1)):
                 break
             rest = self.scan_fields(at, is_open=True)
-            # Commas of the text count as separators now, unless there are other records here.
+            # Commas of the text count as separators now, unless there is another record here.
             commas = width + rest.width - len(self._columns) - 1
             is_doubtful = _NUMBER.match(self.lines[at]) if self._is_numbered else width == len(self._columns)
-            fits = commas == 0 or (commas > 0 and not is_doubtful)
+            fits = commas == 0 or (commas > 0 and not is_doubtful and rest.width < len(self._columns))
             return at + rest.lines if fits and not rest.damage else at
         return at
 
     def scan_fields(self, at: int, *, is_open: bool = False) -> _Scanned:
         """The record that begins at line *at*, by the strict grammar; *is_open*: inside a quoted field."""
         fields: list[bytes] = []
-        row, start, width, room, is_large = at, 0, 0, MAX_RECORD, False
+        row, start, width, room, damage = at, 0, 0, MAX_RECORD, None
         while True:
             before = row
             value, row, stop = self._field(row, start, room, is_open=is_open)
             room -= sum(len(line) + _LINE_COST for line in self.lines[before:row])
             if stop < 0:
-                return _Scanned(row - at + 1, width, fields, "unclosed_quote")
+                return _Scanned(row - at + 1, width, fields, damage or "unclosed_quote", before - at, holds=False)
             rest = self.lines[row][stop : stop + 2]
+            if rest[:1] == b"\r" and rest not in _LINE_ENDS:
+                damage = damage or "bare_carriage_return"
+                stop = _BEHIND_RETURN.search(self.lines[row], stop).start()  # type: ignore[union-attr]  # \Z is there
+                rest = self.lines[row][stop : stop + 2]
             is_last = rest in (b"", *_LINE_ENDS)
             if not is_last and rest[:1] != b",":
-                code = "bare_carriage_return" if rest[:1] == b"\r" else "stray_quote"
-                return _Scanned(row - at + 1, width, fields, code)
-            width += 1
-            is_large |= len(value) > MAX_FIELD
-            if width <= len(self._columns):
+                return _Scanned(row - at + 1, width, fields, damage or "stray_quote", before - at, holds=False)
+            if len(value) > MAX_FIELD or (is_last and len(self.lines[row]) > room):
+                damage = damage or "field_too_large"
+            width += damage != "bare_carriage_return"
+            if width <= len(self._columns) and damage != "bare_carriage_return":
                 fields.append(value)
             if is_last:
-                is_large |= len(self.lines[row]) > room
-                return _Scanned(row - at + 1, width, fields, "field_too_large" if is_large else None)
+                return _Scanned(row - at + 1, width, fields, damage, row - at + 1)
             start, is_open = stop + 1, False
 
     def _field(self, row: int, start: int, room: int, *, is_open: bool) -> tuple[bytes, int, int]:
@@ -182,25 +189,30 @@ class Scanner:
     def _extent(self, at: int, scanned: _Scanned) -> tuple[int, str | None]:
         """Where a record ends and its damage; None: at most the number of its fields is wrong."""
         end = at + scanned.lines
-        if scanned.damage in (None, "field_too_large"):  # the quotes match
+        if scanned.holds:
             is_sound = scanned.damage is None and scanned.width == len(self._columns)
-            stop = end if is_sound else self._next(at, end)
+            stop = end if is_sound else self._next(at, end, scanned.sure)
             if stop < end:
                 return stop, "unclosed_quote"
             stop = self.torn(end, scanned.width)
             return stop, "stray_quote" if stop > end else scanned.damage
-        stop = self._next(at, at + _DAMAGED_LINES)
+        stop = self._next(at, at + _DAMAGED_LINES, scanned.sure)
         if scanned.damage == "unclosed_quote" and len(self.lines[at]) > MAX_FIELD:
             return stop, "field_too_large"
         return stop, scanned.damage if end <= stop else "unclosed_quote"
 
-    def _next(self, at: int, end: int) -> int:
-        """The line behind the damaged record at line *at*: where the next one begins, at the latest *end*."""
+    def _next(self, at: int, end: int, sure: int) -> int:
+        """The line behind the damaged record at line *at*: where the next one begins, at the latest *end*.
+
+        Within the first *sure* lines only a sound one does.
+        """
         separators, size, row = 0, 0, at + 1
         while True:
             separators += self.lines[row - 1].count(b",")
             size += len(self.lines[row - 1])
-            if row == end or size > MAX_RECORD or not self._has(row) or self._begins(row, separators):
+            if row == end or size > MAX_RECORD or not self._has(row):
+                break
+            if self._holds(row) if row <= at + sure else self._begins(row, separators):
                 break
             row += 1
         while _is_blank(self.lines[row - 1]):
