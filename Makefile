@@ -22,8 +22,8 @@ report: .venv/ready  ## load DATA through the notebooks and make pages of them
 
 test: .venv/ready  ## format, lint, types, tests, and the notebooks as tests
 	$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy
-	$(BIN)/pytest --quiet --cov
-	$(BIN)/pytest --quiet --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval.cfg notebooks
+	$(BIN)/pytest --quiet --cov=foundation --cov-report=
+	$(BIN)/pytest --quiet --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval.cfg --cov=foundation --cov-append --cov-config=pyproject.toml notebooks
 
 soak: .venv/ready  ## the long sweeps: every fault, every kill, ten thousand examples (hours)
 	FOUNDATION_SOAK=1 $(BIN)/pytest --quiet -rA tests/test_faults.py tests/test_machine.py tests/test_crash.py
