@@ -9,21 +9,19 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from foundation.delivery import SOURCES
 from foundation.errors import FoundationError
 from foundation.ingest import Run, ingest
-from foundation.ledger import Load, begin_run, end_run, new_run_id
+from foundation.ledger import Load
 from foundation.options import parse
 from foundation.query import Database
 from foundation.source import Source, load_sources, with_parents
 from foundation.spreadsheet import write_csv
 from foundation.stats import REJECT_COLUMNS, describe, reasons, rejects
-from foundation.store import Store
 from foundation.terminal import show_json, show_line, show_progress, show_table
 
 _COUNTS = ("read", "inserted", "updated", "unchanged", "rejected")
@@ -183,11 +181,11 @@ def _page(options: argparse.Namespace) -> int:
 
 
 def _repair(options: argparse.Namespace) -> int:
-    from foundation import corrections
+    from foundation import corrections, repair
 
     sources = _sources(options)
     corrections.require_folder(options.data, sources)
-    with _rewriting(options, sources) as (store, run_id):
+    with repair.rewriting(options.db, sources, options.verb) as (store, run_id):
         result = corrections.repair(store, sources, options.data, run_id)
     _show_loads(result.loads)
     if result.already:
@@ -201,26 +199,12 @@ def _replay(options: argparse.Namespace) -> int:
     from foundation import repair
 
     sources = _sources(options)
-    with _rewriting(options, sources) as (store, run_id):
+    with repair.rewriting(options.db, sources, options.verb) as (store, run_id):
         loads = repair.replay(store, sources, run_id, dry_run=options.dry_run)
     _show_loads(loads)
     if options.dry_run:
         print("A dry run: nothing was changed", file=sys.stderr)
     return 0
-
-
-@contextmanager
-def _rewriting(options: argparse.Namespace, sources: Sequence[Source]) -> Iterator[tuple[Store, str]]:
-    """An existing database and a run in it, for verbs that read no files."""
-    Database(options.db).close()  # a database that is not there is told, not made
-    with Store(options.db) as store:
-        for source in sources:
-            store.prepare(source)
-        begin_run(store, run_id := new_run_id(), {"verb": options.verb})
-        yield store, run_id
-        for source in sources:
-            store.build_indexes(source)
-        end_run(store, run_id, "complete")
 
 
 def _show_loads(loads: Sequence[Load]) -> None:

@@ -3,12 +3,16 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from foundation.ledger import (
     Load,
+    begin_run,
     count_checks,
+    end_run,
     loads_of_file,
+    new_run_id,
     read_load,
     require_conservation,
     save_chunk,
@@ -20,7 +24,7 @@ from foundation.put import key_of, put
 from foundation.read import Chunk, reread
 from foundation.scan import Error
 from foundation.source import Source
-from foundation.store import Store, quote
+from foundation.store import Store, connect, quote
 from foundation.validate import judge
 
 _BATCH = 1_000  # rejects held in memory at once
@@ -32,6 +36,23 @@ class _Kept(NamedTuple):
     reject_id: int
     record: int
     raw: bytes
+
+
+@contextmanager
+def rewriting(db: Path, sources: Sequence[Source], verb: str) -> Iterator[tuple[Store, str]]:
+    """An existing database with all its tables and a run in it, for what reads no files.
+
+    Raises StoreError when the database is not there or cannot be written.
+    """
+    connect(db, read_only=True).close()  # a database that is not there is told, not made
+    with Store(db) as store:
+        for source in sources:
+            store.prepare(source)
+        begin_run(store, run_id := new_run_id(), {"verb": verb})
+        yield store, run_id
+        for source in sources:
+            store.build_indexes(source)
+        end_run(store, run_id, "complete")
 
 
 def release(store: Store, sources: Sequence[Source], run_id: str) -> list[Load]:

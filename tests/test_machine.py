@@ -17,9 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import foundation
 from foundation.corrections import export_rejects, repair
-from foundation.ledger import begin_run, new_run_id
-from foundation.repair import replay
-from foundation.store import Store
+from foundation.repair import replay, rewriting
 
 SOURCES = [source for source in foundation.SOURCES if source.name in ("clients", "orders")]
 KEYS = {source.name: source.key for source in SOURCES}
@@ -147,8 +145,7 @@ class Deliveries(RuleBasedStateMachine):
         for path in paths:
             if path.suffix == ".csv":
                 self.correct(path, is_new_key)
-        with Store(self.db) as store:
-            begin_run(store, run_id := new_run_id(), {})
+        with rewriting(self.db, SOURCES, "repair") as (store, run_id):
             repair(store, SOURCES, self.home / "out", run_id)
         shutil.rmtree(self.home / "out")
 
@@ -170,8 +167,7 @@ class Deliveries(RuleBasedStateMachine):
     @rule(dry_run=st.booleans())
     def replay(self, dry_run):
         before = content(self.db)
-        with Store(self.db) as store:
-            begin_run(store, run_id := new_run_id(), {})
+        with rewriting(self.db, SOURCES, "replay") as (store, run_id):
             replay(store, SOURCES, run_id, dry_run=dry_run)
         assert not dry_run or content(self.db) == before
 
