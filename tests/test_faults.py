@@ -20,7 +20,7 @@ from faults import CHUNK, PLACES, SOURCES, Fault, build, corpus
 
 ROOT = Path(__file__).parents[1]
 IS_SOAK = "FOUNDATION_SOAK" in os.environ
-SEEDS = range(100 if IS_SOAK else 1)
+SEEDS = range(40 if IS_SOAK else 1)
 
 
 @pytest.fixture(scope="module")
