@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -56,16 +57,21 @@ def new_run_id() -> str:
 
 def begin_run(store: Store, run_id: str, options: Mapping[str, Any]) -> None:
     """Enter a run, or open it again: the notebooks of a report share one."""
-    versions = {name: version(name) for name in ("foundation", "pydantic", "psutil")}
-    versions |= {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
     with store.transaction():
         store.execute(
             """
             INSERT INTO _runs (run_id, started, status, options, versions) VALUES (?, ?, 'running', ?, ?)
             ON CONFLICT (run_id) DO UPDATE SET status = 'running', finished = NULL
             """,
-            (run_id, now(), json.dumps(options), json.dumps(versions)),
+            (run_id, now(), json.dumps(options), _versions()),
         )
+
+
+@cache
+def _versions() -> str:
+    """What runs here, as JSON; reading it from the installed packages takes as long as a small load."""
+    versions = {name: version(name) for name in ("foundation", "pydantic", "psutil")}
+    return json.dumps(versions | {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version})
 
 
 def end_run(store: Store, run_id: str, status: str) -> None:
