@@ -58,6 +58,7 @@ def _ingest(options: argparse.Namespace) -> int:
     run = _load(
         options, options.db, options.source,
         chunk_size=options.chunk_size, memory_limit=options.memory_limit, again=options.again,
+        workers=options.workers,
     )  # fmt: skip
     if options.json:
         told = {"run_id": run.run_id, "status": run.status, "loads": [load.summary() for load in run.loads]}

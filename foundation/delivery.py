@@ -98,10 +98,7 @@ class Order(
     table="orders",
     key="order_id",
     references={"client_id": "clients"},
-    indexes=[
-        ("client_id",), ("city", "state"), ("order_date",), ("status",),
-        ("payment_mode",), ("failure_reason",), ("promised_delivery_date",), ("created_at",),
-    ],
+    indexes=[("client_id",), ("city", "state"), ("order_date",), ("status",)],
     checks={
         "promised_after_ordered": "promised_delivery_date >= order_date",
         "delivered_after_ordered": "actual_delivery_date >= order_date",

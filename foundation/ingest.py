@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foundation import delivery, ledger
+from foundation.ahead import steps
 from foundation.errors import FoundationError, SchemaError, SourceError
 from foundation.hints import explain_column
 from foundation.ledger import Load
@@ -16,7 +17,7 @@ from foundation.repair import release
 from foundation.scan import Error
 from foundation.source import Source, in_order
 from foundation.store import Store
-from foundation.validate import Verdict, judge
+from foundation.validate import Verdict
 
 SMALLEST_CHUNK = 50  # records; below that a chunk saves no memory worth having
 Progress = Callable[[Load, int, int], None]  # the load, bytes done, bytes in all
@@ -40,6 +41,7 @@ class _Job:
     chunk_size: int
     memory_limit: int
     again: bool
+    workers: int
     progress: Progress
     is_stopped: Callable[[], bool]
 
@@ -53,6 +55,7 @@ def ingest(
     chunk_size: int = 1_000,
     memory_limit: int = 500_000_000,
     again: bool = False,
+    workers: int = 2,
     run_id: str | None = None,
     progress: Progress = lambda load, done, size: None,
     is_stopped: Callable[[], bool] = lambda: False,
@@ -61,13 +64,15 @@ def ingest(
 
     *only* names the sources to load, all by default; *chunk_size* is in records, *memory_limit* in bytes. A file
     that was loaded and has not changed is skipped unless *again*; one whose load was cut off goes on where it
-    stopped. *progress* is called, *is_stopped* asked, after every chunk.
+    stopped. With two *workers* a second process reads and judges what is large; more are not used. *progress* is
+    called, *is_stopped* asked, after every chunk.
 
     Raises SourceError when *data* is no folder with any of the files, StoreError when *db* cannot be written,
     SchemaError when its tables were made from other declarations, FoundationError when a file cannot be read on.
     """
-    if chunk_size < 1:
-        raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
+    for name, number in {"chunk_size": chunk_size, "workers": workers}.items():
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")
     sources = in_order(sources)
     chosen = choose(sources, only, Path(data))
     with Store(Path(db)) as store:
@@ -75,7 +80,7 @@ def ingest(
             store.prepare(source)
         run_id = run_id or ledger.new_run_id()
         ledger.begin_run(store, run_id, {"data": str(data), "only": [s.name for s in chosen], "chunk_size": chunk_size})
-        job = _Job(store, run_id, chunk_size, memory_limit, again, progress, is_stopped)
+        job = _Job(store, run_id, chunk_size, memory_limit, again, workers, progress, is_stopped)
         loads: list[Load] = []
         for source in chosen:
             loads.append(_load_file(job, source, Path(data).absolute() / source.file_name))
@@ -120,9 +125,9 @@ def _load_file(job: _Job, source: Source, path: Path) -> Load:
         with Reader(path, source) as reader:
             load = _begin(job, source, path, reader)
             if load.status == "running":
-                _load_chunks(job, source, reader, load)
+                load.bytes, digest = _load_chunks(job, source, path, reader, load)
             if load.status == "running":
-                _finish(job.store, source, reader, load)
+                _finish(job.store, source, load, digest)
             return load
     except SourceError as refusal:
         return _refuse(job, source, path, refusal)
@@ -185,29 +190,35 @@ def _go_on(store: Store, load: Load, last: Load, reader: Reader) -> Load:
     return load
 
 
-def _load_chunks(job: _Job, source: Source, reader: Reader, load: Load) -> None:
-    """Store chunk after chunk, each in one transaction, until the file, the memory or the patience ends."""
-    memory = Memory(limit=job.memory_limit)
+def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Load) -> tuple[int, str]:
+    """Store chunk after chunk, each in one transaction, until the file, the memory or the patience ends.
+
+    Returns how many bytes were read and the sha256 of them.
+    """
     same_file = ledger.loads_of_file(job.store, load)
-    size, began = job.chunk_size, time.perf_counter()
-    while chunk := reader.chunk(size):
-        verdict = judge(source, chunk)
-        with job.store.transaction():
-            _store(job.store, source, chunk, verdict, load, same_file)
-            seconds = time.perf_counter() - began
-            load.seconds += seconds
-            rss = memory.sample()
-            load.peak_rss_bytes = max(load.peak_rss_bytes, memory.peak)
-            ledger.save_chunk(job.store, load, chunk, records=chunk.size, seconds=seconds, rss_bytes=rss)
-        began = time.perf_counter()
-        job.progress(load, chunk.end.byte, reader.size)
-        if job.is_stopped():
-            return _stop(job, load, "stopped on request")
-        if memory.is_tight():
-            if memory.is_spent() and size <= SMALLEST_CHUNK:
-                return _stop(job, load, f"{rss:,} bytes of memory are in use, the limit is {job.memory_limit:,}")
-            size = max(size // 2, min(size, SMALLEST_CHUNK))
-    return None
+    size, began, end = job.chunk_size, time.perf_counter(), (reader.at.byte, reader.digest)
+    with steps(path, source, reader, workers=job.workers) as (next_step, worker):
+        memory = Memory(limit=job.memory_limit, worker=worker)
+        while step := next_step(size):
+            chunk, verdict = step
+            with job.store.transaction():
+                _store(job.store, source, chunk, verdict, load, same_file)
+                seconds = time.perf_counter() - began
+                load.seconds += seconds
+                rss = memory.sample()
+                load.peak_rss_bytes = max(load.peak_rss_bytes, memory.peak)
+                ledger.save_chunk(job.store, load, chunk, records=chunk.size, seconds=seconds, rss_bytes=rss)
+            began, end = time.perf_counter(), (chunk.end.byte, chunk.digest)
+            job.progress(load, chunk.end.byte, reader.size)
+            if job.is_stopped():
+                _stop(job, load, "stopped on request")
+                break
+            if memory.is_tight():
+                if memory.is_spent() and size <= SMALLEST_CHUNK:
+                    _stop(job, load, f"{rss:,} bytes of memory are in use, the limit is {job.memory_limit:,}")
+                    break
+                size = max(size // 2, min(size, SMALLEST_CHUNK))
+    return end
 
 
 def _store(store: Store, source: Source, chunk: Chunk, verdict: Verdict, load: Load, same_file: set[int]) -> None:
@@ -229,13 +240,13 @@ def _stop(job: _Job, load: Load, why: str) -> None:
         ledger.save_load(job.store, load)
 
 
-def _finish(store: Store, source: Source, reader: Reader, load: Load) -> None:
+def _finish(store: Store, source: Source, load: Load, digest: str) -> None:
     began = time.perf_counter()
     store.build_indexes(source)
     with store.transaction():
         for column, failed, sample in ledger.failed_columns(store, load):
             load.warnings.append(explain_column(column, failed, load.read, sample))
-        load.status, load.sha256, load.bytes = "complete", reader.digest, reader.at.byte
+        load.status, load.sha256 = "complete", digest
         ledger.waive_superseded(store, load)
         ledger.count_checks(store, source, load)
         ledger.require_conservation(store, source, load)

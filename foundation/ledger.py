@@ -129,6 +129,12 @@ def loads_of_file(store: Store, load: Load) -> set[int]:
     return {number for (number,) in store.execute("SELECT load_id FROM _loads WHERE origin = ?", (load.origin,))}
 
 
+def loads_since(store: Store, load: Load) -> set[int]:
+    """The loads that stored records of the same version of the file, or of any version of one that came later."""
+    sql = "SELECT load_id FROM _loads WHERE source = ? AND origin >= ?"
+    return {number for (number,) in store.execute(sql, (load.source, load.origin))}
+
+
 def checkpoint(store: Store, load: Load) -> tuple[Position, str] | None:
     """How far this version of the file was read by the load and those before it, and its sha256 up to there."""
     found = store.execute(

@@ -1,6 +1,7 @@
 """Resident memory of this process: sample it, remember the peak, hold it against a budget."""
 
 import re
+from contextlib import suppress
 
 import psutil
 
@@ -8,20 +9,23 @@ _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**
 
 
 class Memory:
-    """Samples resident memory against a budget, both in bytes.
+    """Samples resident memory against a budget, both in bytes, that of the process *worker* included.
 
     `peak` is the largest sample: what rises and falls between two samples is not seen.
     """
 
-    def __init__(self, *, limit: int) -> None:
-        self._process = psutil.Process()
+    def __init__(self, *, limit: int, worker: int | None = None) -> None:
+        self._processes = [psutil.Process(), *([psutil.Process(worker)] if worker else [])]
         self.limit = limit
         self.peak = 0
         self.sample()
 
     def sample(self) -> int:
         """Resident bytes now."""
-        now: int = self._process.memory_info().rss
+        now = 0
+        for process in self._processes:
+            with suppress(psutil.NoSuchProcess):  # that it has ended is told by who waits for it
+                now += process.memory_info().rss
         self.peak = max(self.peak, now)
         return now
 

@@ -119,6 +119,9 @@ def _add_load_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-rejects", type=_tolerance, metavar="N or P%", help="exit with 1 when more records are refused"
     )
+    parser.add_argument(
+        "--workers", type=_positive, default=2, metavar="N", help="processes; 1: a large file is not read beside (2)"
+    )
     parser.add_argument("--again", action="store_true", help="read files again that have not changed")
 
 

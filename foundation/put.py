@@ -1,7 +1,7 @@
 """Rows into their table: the last two stages of judgement, relation and key, need what is stored.
 
-A chunk is first put as it is. Only when SQLite refuses it, or rows of earlier loads are in the way, are its parents
-and keys looked up, by one statement each.
+The parents of a chunk are looked up by one statement for each reference. Then it is put as it is; only when a parent
+is missing, or SQLite finds a key twice, is it looked at row by row.
 """
 
 import json
@@ -33,13 +33,16 @@ def put(store: Store, source: Source, verdict: Verdict, *, load: int, same_file:
     record of a file wins. A row of another load with this key is updated.
     """
     stamped = [(*row, record) for row, record in zip(verdict.rows, verdict.records, strict=True)]
+    missing = _missing_parents(store, source, stamped)
+    if any(missing.values()):
+        return _put_one_by_one(store, source, stamped, missing, load, same_file)
     store.execute("SAVEPOINT chunk")
     try:
         store.connection.executemany(_insert_sql(source, load), stamped)
         result = Put(len(stamped), 0, 0, [])
     except sqlite3.IntegrityError:
         store.execute("ROLLBACK TO chunk")
-        result = _put_one_by_one(store, source, stamped, load, same_file)
+        result = _put_one_by_one(store, source, stamped, missing, load, same_file)
     store.execute("RELEASE chunk")
     return result
 
@@ -52,9 +55,15 @@ def _insert_sql(source: Source, load: int) -> str:
     return f"INSERT INTO {quote(source.name)} ({listed}) VALUES ({marks}, ?, {load:d})"
 
 
-def _put_one_by_one(store: Store, source: Source, stamped: list[Row], load: int, same_file: set[int]) -> Put:
+def _put_one_by_one(
+    store: Store,
+    source: Source,
+    stamped: list[Row],
+    missing: dict[str, dict[Value, str]],
+    load: int,
+    same_file: set[int],
+) -> Put:
     key = source.position(source.key)
-    missing = _missing_parents(store, source, stamped)
     stored = _stored(store, source, (row[key] for row in stamped))
     rejected: list[Damaged] = []
     new: list[Row] = []
@@ -103,8 +112,11 @@ def _stored(store: Store, source: Source, keys: Iterable[Value]) -> dict[Value, 
 
 def _missing_parents(store: Store, source: Source, rows: list[Row]) -> dict[str, dict[Value, str]]:
     """For each reference the values that lead nowhere, each with its code."""
-    values = {column: {row[source.position(column)] for row in rows} - {None} for column in source.references}
-    return {column: dict(_missing(store, parent, values[column])) for column, parent in source.references.items()}
+    missing = {}
+    for column, parent in source.references.items():
+        at = source.position(column)
+        missing[column] = dict(_missing(store, parent, {row[at] for row in rows} - {None}))
+    return missing
 
 
 def _orphaned(source: Source, row: Row, missing: dict[str, dict[Value, str]]) -> list[Error]:

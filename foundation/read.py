@@ -155,6 +155,7 @@ class Reader:
             chunk.records += piece.records
             chunk.damaged += piece.damaged
             chunk.pieces.append(piece)
+            piece.rows = []  # they are the chunk's now
         chunk.digest = self.digest
         return chunk if chunk.end.byte > chunk.start.byte else None
 

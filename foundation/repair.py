@@ -11,7 +11,7 @@ from foundation.ledger import (
     begin_run,
     count_checks,
     end_run,
-    loads_of_file,
+    loads_since,
     new_run_id,
     read_load,
     require_conservation,
@@ -148,7 +148,8 @@ def judge_again(
 ) -> dict[int, list[Error]]:
     """Store what holds of *chunk*, whose rejects *ids* names by record, and mark it; what does not, with reasons."""
     verdict = judge(source, chunk)
-    result = put(store, source, verdict, load=load.load_id, same_file=loads_of_file(store, load))
+    # What a later file holds of a record is newer than what is judged again.
+    result = put(store, source, verdict, load=load.load_id, same_file=loads_since(store, load))
     refused = {damaged.record: damaged.errors for damaged in (*verdict.rejected, *result.rejected)}
     stored = [reject_id for record, reject_id in ids.items() if record not in refused]
     set_status(store, stored, status)

@@ -228,3 +228,16 @@ def test_the_machine_notices_a_lost_record(loss):
     with pytest.raises(AssertionError, match="orders"):
         machine.every_record_is_in_one_place()
     shutil.rmtree(machine.home)
+
+
+def test_a_correction_does_not_undo_what_a_newer_file_has_stored():
+    machine = Deliveries()
+    machine.deliver([1, 2, 3], [])
+    machine.spoil("clients", "schema", 1)
+    machine.mend("clients", 0)
+    machine.stop(city="Surat", chunk_size=1, chunks=1)
+    machine.repair(is_new_key=False)
+    machine.ingest(1, again=False)
+
+    machine.every_record_is_in_one_place()
+    machine.teardown()

@@ -16,7 +16,7 @@ LEVELS = [
     {"delivery", "read"},
     {"validate", "sample"},
     {"store"},
-    {"put", "ledger"},
+    {"put", "ledger", "ahead"},
     {"repair"},
     {"ingest", "query"},
     {"stats", "terminal", "corrections", "explain"},
