@@ -6,12 +6,13 @@ and its locks. It ends when its pipes do, so it does not outlive the process tha
 
 import gc
 import marshal
+import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +22,7 @@ from foundation.source import Source
 from foundation.validate import Verdict, judge
 
 WORTH_IT = 8 * 2**20  # bytes still to be read; for less the start of a process costs more than it brings
+_KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "33554432"}  # glibc: not per chunk
 _AHEAD = 3  # chunks that are asked for before they are needed
 _NOT_ELSEWHERE = (b"__main__", b"foundation_user_sources")  # functions of these modules are known to this process only
 
@@ -41,10 +43,11 @@ def steps(path: Path, source: Source, reader: Reader, *, workers: int) -> Iterat
     code = f"import sys; sys.path[:] = {sys.path!r}; from foundation.ahead import serve; serve()"
     with subprocess.Popen(  # noqa: S603  # our own code
         [sys.executable, "-c", code],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, pipesize=2**20, start_new_session=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, pipesize=2**20, start_new_session=True,
+        env=os.environ | _KEEPS_MEMORY,
     ) as worker:  # fmt: skip
         try:
-            yield _Asked(path, given, worker.stdin, worker.stdout), worker.pid  # type: ignore[arg-type]  # both are pipes
+            yield _Asked(path, given, worker.stdin, BufferedReader(worker.stdout, 2**16)), worker.pid  # type: ignore[arg-type,type-var]  # pipes
         finally:
             worker.kill()
 
@@ -77,7 +80,6 @@ class _Asked:
     def _send(self, data: bytes) -> None:
         try:
             self._to.write(data)
-            self._to.flush()
         except BrokenPipeError as error:
             raise self._ended() from error
 
@@ -108,9 +110,9 @@ def _serve(orders: BinaryIO, results: BinaryIO) -> None:
             raise FoundationError(f"{path}: it has changed since the load began; run the same command again")
         while True:
             step = _step(reader, source, pickle.load(orders))  # noqa: S301
-            _answer(
-                results, step and (replace(step[0], rows=[]), step[1]._replace(rows=[]), marshal.dumps(step[1].rows))
-            )
+            if step:
+                step[0].rows.clear()  # marshal takes longer over texts that others hold, too
+            _answer(results, step and (step[0], step[1]._replace(rows=[]), marshal.dumps(step[1].rows)))
 
 
 def _answer(results: BinaryIO, told: object) -> None:

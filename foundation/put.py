@@ -32,17 +32,17 @@ def put(store: Store, source: Source, verdict: Verdict, *, load: int, same_file:
     A row whose parent is not stored is rejected. So is one whose key a load of *same_file* has stored: the first
     record of a file wins. A row of another load with this key is updated.
     """
-    stamped = [(*row, record) for row, record in zip(verdict.rows, verdict.records, strict=True)]
-    missing = _missing_parents(store, source, stamped)
+    rows = verdict.rows
+    missing = _missing_parents(store, source, rows)
     if any(missing.values()):
-        return _put_one_by_one(store, source, stamped, missing, load, same_file)
+        return _put_one_by_one(store, source, rows, missing, load, same_file)
     store.execute("SAVEPOINT chunk")
     try:
-        store.connection.executemany(_insert_sql(source, load), stamped)
-        result = Put(len(stamped), 0, 0, [])
+        store.connection.executemany(_insert_sql(source, load), rows)
+        result = Put(len(rows), 0, 0, [])
     except sqlite3.IntegrityError:
         store.execute("ROLLBACK TO chunk")
-        result = _put_one_by_one(store, source, stamped, missing, load, same_file)
+        result = _put_one_by_one(store, source, rows, missing, load, same_file)
     store.execute("RELEASE chunk")
     return result
 
@@ -58,18 +58,18 @@ def _insert_sql(source: Source, load: int) -> str:
 def _put_one_by_one(
     store: Store,
     source: Source,
-    stamped: list[Row],
+    rows: list[Row],
     missing: dict[str, dict[Value, str]],
     load: int,
     same_file: set[int],
 ) -> Put:
     key = source.position(source.key)
-    stored = _stored(store, source, (row[key] for row in stamped))
+    stored = _stored(store, source, (row[key] for row in rows))
     rejected: list[Damaged] = []
     new: list[Row] = []
     changed: list[Row] = []
     unchanged: list[Row] = []
-    for row in stamped:
+    for row in rows:
         there = stored.get(row[key])
         errors = _orphaned(source, row, missing)
         if not errors and there and there[-1] in (load, *same_file):

@@ -64,14 +64,14 @@ class Chunk:
 
     start: Position
     end: Position
-    rows: list[list[str]] = field(default_factory=list)
+    rows: list[Sequence[str]] = field(default_factory=list)
     records: list[int] = field(default_factory=list)
     damaged: list[Damaged] = field(default_factory=list)
     digest: str = ""  # sha256 of the file up to `end`
     pieces: list["_Piece"] = field(default_factory=list)
 
     @classmethod
-    def of_rows(cls, records: list[int], rows: list[list[str]]) -> Self:
+    def of_rows(cls, records: list[int], rows: list[Sequence[str]]) -> Self:
         """Rows that are not read from a file; there is nothing to locate."""
         nowhere = Position(0, 0, 0)
         return cls(nowhere, nowhere, rows, records)
@@ -151,7 +151,7 @@ class Reader:
             piece = self._read_clean(lines, limit) or self._read_carefully(lines, limit)
             self._sha.update(piece.block)
             self.at = chunk.end = piece.end = self._skip_rest(piece)
-            chunk.rows += piece.rows if self._order is None else [[row[i] for i in self._order] for row in piece.rows]
+            chunk.rows += piece.rows
             chunk.records += piece.records
             chunk.damaged += piece.damaged
             chunk.pieces.append(piece)
@@ -169,20 +169,21 @@ class Reader:
             is_open ^= line.count(b'"') % 2
             if not is_open:
                 break
-        records = _split(b"".join(lines))
-        if records is None:
+        width = len(self.header)
+        fields = _split(b"".join(lines), width)
+        if fields is None:
             return None
-        if len(records) > limit:
-            del records[limit:]
-            used = limit + sum(record.count("\n") for record in records)
+        if len(fields) > limit * (width + 1):
+            del fields[limit * (width + 1) :]
+            used = limit + "".join(fields).count("\n")
             self._lines.give_back(lines[used:])
             del lines[used:]
-        rows = [record.split(_FIELD_END) for record in records]
-        if set(map(len, rows)) != {len(self.header)} or self._is_torn():
+        if self._is_torn():
             return None
+        rows = list(zip(*(fields[i :: width + 1] for i in self._order), strict=True))
         block = b"".join(lines)
         end = Position(self.at.record + len(rows), self.at.line + len(lines), self.at.byte + len(block))
-        return _Piece(self.at, end, block, rows, range(self.at.record + 1, end.record + 1))
+        return _Piece(self.at, end, block, rows, range(self.at.record + 1, end.record + 1), width=width)
 
     def _is_torn(self) -> bool:
         """Whether the rest of the last record stands in the next lines, torn off."""
@@ -204,7 +205,7 @@ class Reader:
             start,
             end,
             b"".join(used),
-            rows=[s.fields for s in spans if not s.errors],
+            rows=[[s.fields[i] for i in self._order] for s in spans if not s.errors],
             records=[number for number, s in numbered if not s.errors],
             damaged=[Damaged(number, s.errors, self._key_of(s.fields)) for number, s in numbered if s.errors],
             spans=[(s.first, s.stop) for s in spans],
@@ -240,8 +241,8 @@ class Reader:
         self.at = Position(0, len(lines), sum(map(len, lines)))
         return header
 
-    def _match(self, source: Source, path: Path) -> list[int] | None:
-        """For each column of the source where it stands in the file; None when the file is in that order."""
+    def _match(self, source: Source, path: Path) -> list[int]:
+        """For each column of the source where it stands in the file."""
         wanted = [c.header for c in source.columns]
         if missing := [name for name in wanted if name not in self.header]:
             raise SourceError("missing_column", _missing(path, missing, self.header, wanted))
@@ -252,7 +253,7 @@ class Reader:
             self.warnings.append(f"unknown columns are left out: {_listed(unknown)}")
         self._key_at = self.header.index(wanted[source.position(source.key)])
         self._is_numbered = any(c.kind is int and c.header == self.header[0] for c in source.columns)
-        return None if self.header == wanted else [self.header.index(name) for name in wanted]
+        return [self.header.index(name) for name in wanted]
 
 
 def reread(raws: Iterable[tuple[int, bytes]], header: list[str], source: Source) -> Chunk:
@@ -278,16 +279,17 @@ class _Piece:
     start: Position
     end: Position
     block: bytes
-    rows: list[list[str]]
+    rows: Sequence[Sequence[str]]
     records: Sequence[int]
     damaged: Sequence[Damaged] = ()
     spans: list[tuple[int, int]] | None = None
     offsets: list[int] | None = None
+    width: int = 0
 
     def locate(self, record: int) -> tuple[Place, bytes]:
         if self.spans is None:
-            lines = (1 + text.count("\n") for text in _split(self.block) or ())
-            self.spans = list(pairwise(accumulate(lines, initial=0)))
+            records = _FIELD_END.join(_split(self.block, self.width) or ()).split(_RECORD_END)
+            self.spans = list(pairwise(accumulate((1 + text.count("\n") for text in records), initial=0)))
         if self.offsets is None:
             self.offsets = list(accumulate(map(len, io.BytesIO(self.block)), initial=0))
         first, stop = self.spans[record - self.start.record - 1]
@@ -346,27 +348,30 @@ class _Lines:
         self._ready, self._next = io.BytesIO(block).readlines(), 0
 
 
-def _split(block: bytes) -> list[str] | None:
-    """The records of a sound block, their fields ended by `_FIELD_END`; None if anything is odd about it.
+def _split(block: bytes, width: int) -> list[str] | None:
+    """The fields of a sound block of records of *width*, a `_RECORD_END` behind each; None if anything is odd about it.
 
     Cut at its quotes, a sound block has what is outside quotes at every second place, and each of these parts is
     empty (a doubled quote) or begins and ends with a separator. `csv` does not tell: it takes `a"b` for a field.
     """
-    if len(block) > MAX_FIELD or b"\0" in block or block.count(b"\r") != block.count(b"\r\n"):
+    if len(block) > MAX_FIELD or b"\0" in block or (b"\r" in block and block.count(b"\r") != block.count(b"\r\n")):
         return None
     try:
         text = block.decode()
     except UnicodeDecodeError:
         return None
-    if _FIELD_END in text or _RECORD_END in text:
-        return None
     parts = text.split('"')
-    if len(parts) % 2 == 0 or not _are_separators(parts[::2]):
+    outside = parts[::2]
+    if _FIELD_END in text or _RECORD_END in text or len(parts) % 2 == 0 or not _are_separators(outside):
         return None
-    outside = '"'.join(parts[::2]).replace("\r\n", "\n").replace(",", _FIELD_END).replace("\n", _RECORD_END).split('"')
+    ends = f"{_FIELD_END}{_RECORD_END}{_FIELD_END}"
+    outside = '"'.join(outside).replace("\r\n", "\n").replace(",", _FIELD_END).replace("\n", ends).split('"')
     parts[::2] = [outside[0], *(part or '"' for part in outside[1:-1]), outside[-1]][: len(outside)]
-    records = "".join(parts).split(_RECORD_END)
-    return records if records[-1] else records[:-1]
+    fields = ("".join(parts).removesuffix(ends) + ends).split(_FIELD_END)[:-1]
+    found = fields[width :: width + 1]
+    is_even = len(fields) == len(found) * (width + 1) and found.count(_RECORD_END) == len(found)
+    is_blank = width == 1 and "" in fields  # perhaps a blank line, which is no record
+    return fields if is_even and not is_blank else None
 
 
 def _are_separators(outside: list[str]) -> bool:

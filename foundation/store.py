@@ -20,7 +20,6 @@ from foundation.source import Source
 APPLICATION_ID = 0x466E6474  # "Fndt", in the header of the file
 _LEDGER_VERSION = 1
 _WAL_PAGES = 8_000  # 32 MB: each time it is written back, the disk is waited for
-_CACHE_KIB = 8_000  # parents are looked up there, and indexes sorted
 
 
 def quote(name: str) -> str:
@@ -141,7 +140,6 @@ class Store:
         # `put` looks the references of a chunk up by one statement; one by one they are a third of the time of a load.
         self.connection.execute("PRAGMA foreign_keys = OFF")
         self.connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
-        self.connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         if not self.connection.execute("SELECT 1 FROM sqlite_schema WHERE name = '_runs'").fetchone():
             with self.transaction():
                 for statement in _statements(files("foundation").joinpath("ledger.sql").read_text("utf-8")):

@@ -5,6 +5,7 @@ plain digits, plain decimal numbers, `YYYY-MM-DD HH:MM:SS`. Timestamps stay text
 `datetime` and back costs more than everything else together.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -37,10 +38,9 @@ _SHORT_DECIMAL, _DECIMAL = r"^-?[0-9]+(?:\.[0-9]+)?$", r"^-?[0-9]+(?:\.[0-9]+)?(
 
 
 class Verdict(NamedTuple):
-    """What came of a chunk: `rows[i]` is record number `records[i]`; `rejected` is in the order of the file."""
+    """What came of a chunk: rows with the number of the record as last value; `rejected` in the order of the file."""
 
     rows: list[Row]
-    records: list[int]
     rejected: list[Damaged]
 
 
@@ -49,14 +49,13 @@ def judge(source: Source, chunk: Chunk) -> Verdict:
 
     An empty field is a missing value, and so is a required text of nothing but white space.
     """
-    rows = chunk.rows
+    columns: list[Sequence[str | None]] = list(zip(*chunk.rows, strict=True)) or [()] * len(source.columns)
     for at in _optional(source):
-        for row in rows:
-            if not row[at]:
-                row[at] = None  # type: ignore[call-overload]
+        columns[at] = [text or None for text in columns[at]]
+    rows = list(zip(*columns, chunk.records, strict=True))
     adapter = _adapter(source)
     try:
-        return Verdict(adapter.validate_python(rows), chunk.records, chunk.damaged)
+        return Verdict(adapter.validate_python(rows), chunk.damaged)
     except ValidationError as refusal:
         reasons: dict[int, list[Error]] = {}
         for error in refusal.errors(include_url=False, include_context=False, include_input=False):
@@ -68,7 +67,6 @@ def judge(source: Source, chunk: Chunk) -> Verdict:
         rejected = [Damaged(chunk.records[i], errors, rows[i][key]) for i, errors in reasons.items()]
         return Verdict(
             adapter.validate_python([rows[i] for i in sound]),
-            [chunk.records[i] for i in sound],
             sorted([*chunk.damaged, *rejected]),
         )
 
@@ -87,7 +85,7 @@ def _optional(source: Source) -> list[int]:
 @lru_cache(maxsize=64)
 def _adapter(source: Source) -> TypeAdapter[list[Row]]:
     """Judges a list of raw rows in one call; built once for each source."""
-    row: Any = tuple.__class_getitem__(tuple(map(_reading, source.columns)))
+    row: Any = tuple.__class_getitem__((*map(_reading, source.columns), Any))
     return TypeAdapter(list[row])
 
 

@@ -59,7 +59,7 @@ def chunks_of(reader: Reader, size: int) -> Iterator[Chunk]:
 
 
 def seen_in(chunk: Chunk) -> list[Seen]:
-    fields = dict(zip(chunk.records, chunk.rows, strict=True))
+    fields = dict(zip(chunk.records, map(list, chunk.rows), strict=True))
     damaged = {damage.record: damage for damage in chunk.damaged}
     numbers = range(chunk.start.record + 1, chunk.end.record + 1)
     assert sorted([*fields, *damaged]) == list(numbers), "a record is lost, or read twice"

@@ -59,8 +59,8 @@ def judged(*records: dict[str, str]) -> tuple[list[dict[str, Value]], list[Damag
     chunk.rows = [[(PLAIN | texts)[name] for name in NAMES] for texts in records]
     chunk.records = list(range(1, len(records) + 1))
     verdict = judge(EVERY, chunk)
-    assert sorted([*verdict.records, *(r.record for r in verdict.rejected)]) == chunk.records
-    return [dict(zip(NAMES, row, strict=True)) for row in verdict.rows], verdict.rejected
+    assert sorted([*(row[-1] for row in verdict.rows), *(r.record for r in verdict.rejected)]) == chunk.records
+    return [dict(zip(NAMES, row[:-1], strict=True)) for row in verdict.rows], verdict.rejected
 
 
 def codes(rejected: list[Damaged]) -> list[tuple[str | None, str]]:
@@ -201,7 +201,7 @@ def test_rejects_of_the_reader_and_of_the_types_come_in_the_order_of_the_file():
 
     verdict = judge(EVERY, chunk)
 
-    assert (verdict.records, [r.record for r in verdict.rejected]) == ([3], [1, 2, 4])
+    assert ([row[-1] for row in verdict.rows], [r.record for r in verdict.rejected]) == ([3], [1, 2, 4])
 
 
 def test_an_empty_chunk_has_an_empty_verdict():
