@@ -1,30 +1,31 @@
 """Read and judge a file in a second process, while the first one stores what came before.
 
 The worker is a new interpreter and not a fork: a fork would inherit the threads of a notebook's kernel, the database
-and its locks. It ends when its pipes do, so it does not outlive the process that started it.
+and its locks. It ends when its pipes do, so it does not outlive the process that started it. What they tell each other
+is JSON, and the bytes of the file as they are.
 """
 
 import gc
-import marshal
+import importlib
+import json
 import os
-import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from foundation.errors import FoundationError
-from foundation.read import Chunk, Reader
-from foundation.source import Source
+from foundation.read import Chunk, Damaged, Piece, Position, Reader
+from foundation.scan import Error
+from foundation.source import Source, load_sources
 from foundation.validate import Verdict, judge
 
 WORTH_IT = 8 * 2**20  # bytes still to be read; for less the start of a process costs more than it brings
-_KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "33554432"}  # glibc: not per chunk
 _AHEAD = 3  # chunks that are asked for before they are needed
-_NOT_ELSEWHERE = (b"__main__", b"foundation_user_sources")  # functions of these modules are known to this process only
+_KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "33554432"}  # glibc: not per chunk
 
 Step = tuple[Chunk, Verdict]
 Steps = Callable[[int], Step | None]
@@ -36,11 +37,12 @@ def steps(path: Path, source: Source, reader: Reader, *, workers: int) -> Iterat
 
     With two *workers* a second process reads them, whose number comes with the function, if that is worth it.
     """
-    given = pickle.dumps((path, source, reader.at, reader.digest), protocol=pickle.HIGHEST_PROTOCOL)
-    if workers < 2 or reader.size - reader.at.byte < WORTH_IT or any(name in given for name in _NOT_ELSEWHERE):
+    if workers < 2 or reader.size - reader.at.byte < WORTH_IT or not source.home:
         yield lambda size: _step(reader, source, size), None
         return
     code = f"import sys; sys.path[:] = {sys.path!r}; from foundation.ahead import serve; serve()"
+    given = {"path": str(path), "at": reader.at, "digest": reader.digest}
+    given |= {"home": source.home, "name": source.name, "fingerprint": source.fingerprint}
     with subprocess.Popen(  # noqa: S603  # our own code
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, pipesize=2**20, start_new_session=True,
@@ -60,28 +62,42 @@ def _step(reader: Reader, source: Source, size: int) -> Step | None:
 class _Asked:
     """Steps that a worker takes, some of them ahead of their time."""
 
-    def __init__(self, path: Path, given: bytes, to: BinaryIO, back: BinaryIO) -> None:
+    def __init__(self, path: Path, given: dict[str, Any], to: BinaryIO, back: BinaryIO) -> None:
         self._path, self._to, self._from = path, to, back
         self._waiting = 0
         self._send(given)
 
     def __call__(self, size: int) -> Step | None:
         for _ in range(_AHEAD - self._waiting):
-            self._send(pickle.dumps(size))
+            self._send(size)
         self._waiting = _AHEAD - 1
-        try:
-            told = pickle.load(self._from)  # noqa: S301  # from our own worker
-        except (EOFError, pickle.UnpicklingError) as error:
-            raise self._ended() from error
-        if isinstance(told, BaseException):
-            raise told
-        return (told[0], told[1]._replace(rows=marshal.loads(told[2]))) if told else None  # noqa: S302
+        told = json.loads(self._receive(int.from_bytes(self._receive(8))))
+        if error := told.get("error"):
+            number, message = error
+            raise OSError(number, message) if number else FoundationError(message)
+        return self._unpacked(told) if told else None
 
-    def _send(self, data: bytes) -> None:
+    def _unpacked(self, told: dict[str, Any]) -> Step:
+        chunk = Chunk(Position(*told["start"]), Position(*told["end"]), digest=told["digest"])
+        for start, end, spans, width, size in told["pieces"]:
+            block = self._receive(size)
+            chunk.pieces.append(Piece(Position(*start), Position(*end), block, spans=spans, width=width))
+        rejected = [
+            Damaged(record, [Error(*error) for error in errors], key) for record, errors, key in told["rejected"]
+        ]
+        return chunk, Verdict(list(map(tuple, told["rows"])), rejected)
+
+    def _send(self, order: object) -> None:
         try:
-            self._to.write(data)
+            self._to.write(json.dumps(order).encode() + b"\n")
         except BrokenPipeError as error:
             raise self._ended() from error
+
+    def _receive(self, size: int) -> bytes:
+        data = self._from.read(size)
+        if len(data) < size:
+            raise self._ended()
+        return data
 
     def _ended(self) -> FoundationError:
         return FoundationError(
@@ -93,28 +109,54 @@ class _Asked:
 def serve() -> None:
     """Be the worker: what is to be read comes by standard input, then the size of each step."""
     gc.disable()  # nothing here refers to itself
-    orders, results = sys.stdin.buffer, sys.stdout.buffer
-    with suppress(EOFError, BrokenPipeError):  # who asked has gone
+    results = sys.stdout.buffer
+    with suppress(BrokenPipeError):  # who asked has gone
         try:
-            _serve(orders, results)
-        except (EOFError, BrokenPipeError):
+            _serve(sys.stdin.buffer, results)
+        except BrokenPipeError:
             raise
         except Exception as error:  # it is raised again where it is waited for
-            _answer(results, error)
+            number = error.errno if isinstance(error, OSError) else None
+            _answer(results, {"error": [number, os.strerror(number) if number else str(error)]})
 
 
 def _serve(orders: BinaryIO, results: BinaryIO) -> None:
-    path, source, at, digest = pickle.load(orders)  # noqa: S301  # from the process that started this one
+    given = json.loads(orders.readline())
+    path, at = Path(given["path"]), Position(*given["at"])
+    source = _source(given["home"], given["name"])
+    if source.fingerprint != given["fingerprint"]:
+        raise FoundationError(
+            f"{given['home']}: {source.name} is declared otherwise by now; start anew to load by that"
+        )
     with Reader(path, source) as reader:
-        if at != reader.at and not reader.resume(at, digest):
+        if at != reader.at and not reader.resume(at, given["digest"]):
             raise FoundationError(f"{path}: it has changed since the load began; run the same command again")
-        while True:
-            step = _step(reader, source, pickle.load(orders))  # noqa: S301
-            if step:
-                step[0].rows.clear()  # marshal takes longer over texts that others hold, too
-            _answer(results, step and (step[0], step[1]._replace(rows=[]), marshal.dumps(step[1].rows)))
+        for size in orders:
+            _answer(results, *_packed(_step(reader, source, int(size))))
 
 
-def _answer(results: BinaryIO, told: object) -> None:
-    pickle.dump(told, results, protocol=pickle.HIGHEST_PROTOCOL)
+def _source(home: str, name: str) -> Source:
+    """The declared source that is at home in a file, or in a module under a name."""
+    if home.endswith(".py"):
+        return next(source for source in load_sources(Path(home)) if source.name == name)
+    module, _, declared = home.partition(":")
+    source: Source = getattr(importlib.import_module(module), declared).__source__
+    return source
+
+
+def _packed(step: Step | None) -> tuple[Any, ...]:
+    if not step:
+        return ({},)
+    chunk, verdict = step
+    told = {
+        "start": chunk.start, "end": chunk.end, "digest": chunk.digest,
+        "pieces": [(p.start, p.end, p.spans, p.width, len(p.block)) for p in chunk.pieces],
+        "rejected": verdict.rejected, "rows": verdict.rows,
+    }  # fmt: skip
+    return told, *(piece.block for piece in chunk.pieces)
+
+
+def _answer(results: BinaryIO, told: dict[str, Any], *blocks: bytes) -> None:
+    data = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
+    results.writelines((len(data).to_bytes(8), data, *blocks))
     results.flush()

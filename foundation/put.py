@@ -1,7 +1,7 @@
 """Rows into their table: the last two stages of judgement, relation and key, need what is stored.
 
-The parents of a chunk are looked up by one statement for each reference. Then it is put as it is; only when a parent
-is missing, or SQLite finds a key twice, is it looked at row by row.
+A chunk is first put as it is. Only when SQLite refuses it, or rows of earlier loads are in the way, are its parents
+and keys looked up, by one statement each.
 """
 
 import json
@@ -33,16 +33,13 @@ def put(store: Store, source: Source, verdict: Verdict, *, load: int, same_file:
     record of a file wins. A row of another load with this key is updated.
     """
     rows = verdict.rows
-    missing = _missing_parents(store, source, rows)
-    if any(missing.values()):
-        return _put_one_by_one(store, source, rows, missing, load, same_file)
     store.execute("SAVEPOINT chunk")
     try:
         store.connection.executemany(_insert_sql(source, load), rows)
         result = Put(len(rows), 0, 0, [])
     except sqlite3.IntegrityError:
         store.execute("ROLLBACK TO chunk")
-        result = _put_one_by_one(store, source, rows, missing, load, same_file)
+        result = _put_one_by_one(store, source, rows, load, same_file)
     store.execute("RELEASE chunk")
     return result
 
@@ -55,15 +52,9 @@ def _insert_sql(source: Source, load: int) -> str:
     return f"INSERT INTO {quote(source.name)} ({listed}) VALUES ({marks}, ?, {load:d})"
 
 
-def _put_one_by_one(
-    store: Store,
-    source: Source,
-    rows: list[Row],
-    missing: dict[str, dict[Value, str]],
-    load: int,
-    same_file: set[int],
-) -> Put:
+def _put_one_by_one(store: Store, source: Source, rows: list[Row], load: int, same_file: set[int]) -> Put:
     key = source.position(source.key)
+    missing = _missing_parents(store, source, rows)
     stored = _stored(store, source, (row[key] for row in rows))
     rejected: list[Damaged] = []
     new: list[Row] = []

@@ -68,7 +68,7 @@ class Chunk:
     records: list[int] = field(default_factory=list)
     damaged: list[Damaged] = field(default_factory=list)
     digest: str = ""  # sha256 of the file up to `end`
-    pieces: list["_Piece"] = field(default_factory=list)
+    pieces: list["Piece"] = field(default_factory=list)
 
     @classmethod
     def of_rows(cls, records: list[int], rows: list[Sequence[str]]) -> Self:
@@ -159,7 +159,7 @@ class Reader:
         chunk.digest = self.digest
         return chunk if chunk.end.byte > chunk.start.byte else None
 
-    def _read_clean(self, lines: list[bytes], limit: int) -> "_Piece | None":
+    def _read_clean(self, lines: list[bytes], limit: int) -> "Piece | None":
         """At most *limit* records of these lines if nothing is odd about them, else None; nothing is lost."""
         is_open = b"".join(lines).count(b'"') % 2
         for _ in range(64 * is_open):  # a record that goes on behind the last line leaves a quote open
@@ -183,7 +183,7 @@ class Reader:
         rows = list(zip(*(fields[i :: width + 1] for i in self._order), strict=True))
         block = b"".join(lines)
         end = Position(self.at.record + len(rows), self.at.line + len(lines), self.at.byte + len(block))
-        return _Piece(self.at, end, block, rows, range(self.at.record + 1, end.record + 1), width=width)
+        return Piece(self.at, end, block, rows, range(self.at.record + 1, end.record + 1), width=width)
 
     def _is_torn(self) -> bool:
         """Whether the rest of the last record stands in the next lines, torn off."""
@@ -193,7 +193,7 @@ class Reader:
         self._lines.give_back(ahead)
         return is_torn
 
-    def _read_carefully(self, lines: list[bytes], limit: int) -> "_Piece":
+    def _read_carefully(self, lines: list[bytes], limit: int) -> "Piece":
         scanner = Scanner(lines, self._lines.one, self.header, is_numbered=self._is_numbered)
         spans = scanner.spans(limit)
         self._lines.give_back(scanner.lines[scanner.used :])
@@ -201,7 +201,7 @@ class Reader:
         start = self.at
         end = Position(start.record + len(spans), start.line + len(used), start.byte + sum(map(len, used)))
         numbered = list(enumerate(spans, start.record + 1))
-        return _Piece(
+        return Piece(
             start,
             end,
             b"".join(used),
@@ -214,7 +214,7 @@ class Reader:
     def _key_of(self, fields: list[str]) -> str | None:
         return fields[self._key_at] if len(fields) > self._key_at else None
 
-    def _skip_rest(self, piece: "_Piece") -> Position:
+    def _skip_rest(self, piece: "Piece") -> Position:
         """Where the piece ends, behind the rest of a line too long to be kept."""
         at = piece.end
         if not piece.block.endswith(b"\n"):
@@ -273,20 +273,21 @@ def reread(raws: Iterable[tuple[int, bytes]], header: list[str], source: Source)
 
 
 @dataclass(slots=True)
-class _Piece:
+class Piece:
     """Records of a stretch of lines; for a clean stretch the spans are found only when somebody asks."""
 
     start: Position
     end: Position
     block: bytes
-    rows: Sequence[Sequence[str]]
-    records: Sequence[int]
+    rows: Sequence[Sequence[str]] = ()
+    records: Sequence[int] = ()
     damaged: Sequence[Damaged] = ()
-    spans: list[tuple[int, int]] | None = None
+    spans: Sequence[tuple[int, int]] | None = None
     offsets: list[int] | None = None
     width: int = 0
 
     def locate(self, record: int) -> tuple[Place, bytes]:
+        """Where a record stands, and its bytes with the line end."""
         if self.spans is None:
             records = _FIELD_END.join(_split(self.block, self.width) or ()).split(_RECORD_END)
             self.spans = list(pairwise(accumulate((1 + text.count("\n") for text in records), initial=0)))

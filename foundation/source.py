@@ -21,7 +21,7 @@ import keyword
 import runpy
 import types
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
@@ -64,6 +64,7 @@ class Source:
     references: Mapping[str, str]  # column: the source whose key it holds
     indexes: tuple[tuple[str, ...], ...]
     checks: Mapping[str, str]  # name: SQL condition that a plausible row meets
+    home: str = ""  # where another process finds it: `module:Class` or a file of sources; empty: nowhere
 
     @property
     def file_name(self) -> str:
@@ -139,6 +140,9 @@ class Record(BaseModel):
             references=dict(references or {}),
             indexes=tuple(tuple(columns) for columns in indexes),
             checks=dict(checks or {}),
+            home=""
+            if "." in cls.__qualname__ or cls.__module__ == "__main__"
+            else f"{cls.__module__}:{cls.__qualname__}",
         )
         _require_consistent(source, cls.__name__)
         cls.__source__ = source
@@ -251,7 +255,7 @@ def load_sources(path: Path) -> tuple[Source, ...]:
         raise SchemaError(f"{path}: {type(error).__name__}: {error}") from error
     if not (sources := sources_in(names.values())):
         raise SchemaError(f"{path}: no source is declared there")
-    return in_order(sources)
+    return in_order(replace(source, home=str(path.absolute())) for source in sources)
 
 
 def sources_in(things: Iterable[object]) -> list[Source]:

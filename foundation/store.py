@@ -137,8 +137,6 @@ class Store:
         if mode != "wal":
             raise StoreError(f"{self.path}: no write-ahead log is possible there; use a local disk")
         self.connection.execute("PRAGMA synchronous = NORMAL")
-        # `put` looks the references of a chunk up by one statement; one by one they are a third of the time of a load.
-        self.connection.execute("PRAGMA foreign_keys = OFF")
         self.connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
         if not self.connection.execute("SELECT 1 FROM sqlite_schema WHERE name = '_runs'").fetchone():
             with self.transaction():

@@ -1,21 +1,20 @@
 """A second process that reads and judges: the same content and rejects, and no trace of it when something ends."""
 
+import json
 import os
 import signal
-import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import psutil
 import pytest
 from conftest import in_child, kill_at, snapshot, write_delivery
-from pydantic import AfterValidator
 
 import foundation
-from foundation import FoundationError, Record, ahead
+from foundation import FoundationError, Record, ahead, load_sources
 from foundation.sample import write_sample
 
 
@@ -110,36 +109,51 @@ def test_a_worker_that_is_killed_is_told_and_the_load_goes_on(delivery, alone, d
 
 def test_an_error_of_the_worker_is_raised_where_it_is_waited_for(delivery, db, monkeypatch):
     foundation.ingest(delivery, db, chunk_size=9, is_stopped=lambda: True)
-    real = ahead.pickle.dumps
+    real = json.dumps
 
-    def spoil(thing: Any, **options: Any) -> bytes:
-        if isinstance(thing, tuple):
-            thing = (*thing[:3], "0" * 64)  # the file is not what its checkpoint says
+    def spoil(thing: Any, **options: Any) -> str:
+        if isinstance(thing, dict) and "digest" in thing:
+            thing = thing | {"digest": "0" * 64}  # the file is not what its checkpoint says
         return real(thing, **options)
 
-    monkeypatch.setattr(ahead.pickle, "dumps", spoil)
+    monkeypatch.setattr(ahead.json, "dumps", spoil)
     with pytest.raises(FoundationError, match=r"clients.csv: it has changed since the load began"):
         foundation.ingest(delivery, db)
 
 
-def not_seven(number: int) -> int:
-    if number == 7:
-        raise ValueError("seven is not allowed")
-    return number
+def test_sources_of_a_file_are_read_beside_and_those_of_a_notebook_are_not(tmp_path, db):
+    class Here(Record, table="odd", key="odd_id"):
+        odd_id: int
+
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from foundation import Record\nclass Odd(Record, table='odd', key='odd_id'):\n    odd_id: int\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "odd.csv").write_text("odd_id\n1\n7\nx\n", encoding="utf-8")
+    for sources, beside in (load_sources(file), 1), ([Here.__source__], 0):
+        seen: list[psutil.Process] = []
+        (load,) = foundation.ingest(
+            tmp_path,
+            db,
+            sources=sources,
+            again=True,
+            progress=lambda load, done, size: seen.extend(workers()),
+        ).loads
+
+        assert (load.read, load.rejected, len(seen)) == (3, 1, beside)
 
 
-def test_a_rule_that_another_process_cannot_know_is_judged_here(tmp_path, db, monkeypatch):
-    class Odd(Record, table="odd", key="odd_id"):
-        odd_id: Annotated[int, AfterValidator(not_seven)]
+def test_a_declaration_that_another_process_reads_otherwise_is_told(tmp_path, db):
+    text = "from foundation import Record\nclass Odd(Record, table='odd', key='odd_id'):\n    odd_id: int\n"
+    file = tmp_path / "mine.py"
+    file.write_text(text, encoding="utf-8")
+    sources = load_sources(file)
+    file.write_text(text + "    more: str | None = None\n", encoding="utf-8")
+    (tmp_path / "odd.csv").write_text("odd_id\n1\n", encoding="utf-8")
 
-    monkeypatch.setattr(sys.modules[__name__], "__name__", "__main__")
-    monkeypatch.setattr(not_seven, "__module__", "__main__")
-    monkeypatch.setattr(sys.modules["__main__"], "not_seven", not_seven, raising=False)
-    (tmp_path / "odd.csv").write_text("odd_id\n1\n7\n", encoding="utf-8")
-
-    (load,) = foundation.ingest(tmp_path, db, sources=[Odd.__source__]).loads
-
-    assert (load.inserted, load.rejected) == (1, 1)
+    with pytest.raises(FoundationError, match="odd is declared otherwise by now"):
+        foundation.ingest(tmp_path, db, sources=sources)
 
 
 def test_the_budget_counts_the_worker(tmp_path, db):

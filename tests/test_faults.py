@@ -122,7 +122,7 @@ def test_a_field_may_have_four_mebibytes_and_no_more(clean, tmp_path, score, chu
         ("read.py", "or not _are_separators(parts[::2])", ""),
         ("read.py", "self.start.line + first + 1,", "self.start.line + first + 2,"),
         ("scan.py", "self._holds(row) if row <= at + sure else", ""),
-        ("validate.py", "if not row[at]:", 'if row[at] in ("", "NA"):'),
+        ("validate.py", "[text or None for", '[text if text not in ("", "NA") else None for'),
         ("validate.py", '"^-?[0-9]+$"', '"[0-9]"'),
         ("put.py", "in (load, *same_file)", "in ()"),
         ("ledger.py", "enumerate(errors, 1)", "enumerate(errors[:1], 1)"),
