@@ -8,8 +8,7 @@ record, by `foundation.scan`, so that a damaged record costs only itself.
 import hashlib
 import io
 import stat
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -17,11 +16,11 @@ from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
 from foundation.errors import SourceError, visible
-from foundation.scan import MAX_FIELD, MAX_RECORD, Error, Scanner, scan_header
+from foundation.lines import BLOCK, FIELD_END, RECORD_END, Lines, split
+from foundation.scan import MAX_RECORD, Error, Scanner, scan_header
 from foundation.source import Source
 
 CHUNK_BYTES = 8 * 2**20  # a chunk ends early when it holds more
-_BLOCK = 2**18  # bytes read at a time
 _BOM = b"\xef\xbb\xbf"
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive, perhaps a spreadsheet (.xlsx); export it as CSV",
@@ -29,7 +28,6 @@ _FOREIGN = {
     b"\xff\xfe": "UTF-16 text; export it as UTF-8",
     b"\xfe\xff": "UTF-16 text; export it as UTF-8",
 }
-_FIELD_END, _RECORD_END = "\x1f", "\x1e"  # separators that are not in the text, in place of those outside quotes
 
 
 class Position(NamedTuple):
@@ -102,7 +100,7 @@ class Reader:
         except PermissionError as error:
             raise SourceError("not_found", f"{path}: it may not be read; make it readable") from error
         try:
-            self._lines = _Lines(self._file)
+            self._lines = Lines(self._file)
             self._sha = hashlib.sha256()
             self.at = Position(0, 0, 0)
             self.header = self._read_header(path)
@@ -128,14 +126,14 @@ class Reader:
         """Go on behind *at* if the file has this sha256 up to there; else stay and return False."""
         sha, left = hashlib.sha256(), at.byte
         self._file.seek(0)
-        while left and (block := self._file.read(min(left, _BLOCK))):
+        while left and (block := self._file.read(min(left, BLOCK))):
             sha.update(block)
             left -= len(block)
         same = not left and sha.hexdigest() == digest
         if same:
             self._sha, self.at = sha, at
         self._file.seek(self.at.byte)
-        self._lines = _Lines(self._file)
+        self._lines = Lines(self._file)
         return same
 
     def chunk(self, size: int) -> Chunk | None:
@@ -170,7 +168,7 @@ class Reader:
             if not is_open:
                 break
         width = len(self.header)
-        fields = _split(b"".join(lines), width)
+        fields = split(b"".join(lines), width)
         if fields is None:
             return None
         if len(fields) > limit * (width + 1):
@@ -289,7 +287,7 @@ class Piece:
     def locate(self, record: int) -> tuple[Place, bytes]:
         """Where a record stands, and its bytes with the line end."""
         if self.spans is None:
-            records = _FIELD_END.join(_split(self.block, self.width) or ()).split(_RECORD_END)
+            records = FIELD_END.join(split(self.block, self.width) or ()).split(RECORD_END)
             self.spans = list(pairwise(accumulate((1 + text.count("\n") for text in records), initial=0)))
         if self.offsets is None:
             self.offsets = list(accumulate(map(len, io.BytesIO(self.block)), initial=0))
@@ -299,87 +297,6 @@ class Piece:
         byte_end = self.end.byte if end == len(self.block) else self.start.byte + end
         place = Place(record, self.start.line + first + 1, self.start.line + stop, self.start.byte + start, byte_end)
         return place, self.block[start:end][:MAX_RECORD]
-
-
-class _Lines:
-    """The physical lines of a file, read by blocks, with a way back.
-
-    Of a line longer than `MAX_RECORD` not much more than that is read; it is the last one until `drain` is called.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._ready: list[bytes] = []
-        self._next = 0  # the first of them that was not taken
-        self._is_cut = False
-
-    def take(self, count: int) -> list[bytes]:
-        """Some of the next lines, at most *count* and not many more bytes than a block; none at the end."""
-        if self._next == len(self._ready) and not self._is_cut:
-            self._refill()
-        lines = self._ready[self._next : self._next + count]
-        if sum(map(len, lines)) > _BLOCK:
-            del lines[1 + bisect_left(list(accumulate(map(len, lines))), _BLOCK) :]
-        self._next += len(lines)
-        return lines
-
-    def one(self) -> bytes:
-        """The next line; empty at the end."""
-        return b"".join(self.take(1))
-
-    def give_back(self, lines: list[bytes]) -> None:
-        """Return lines that were taken last."""
-        self._ready[: self._next] = lines
-        self._next = 0
-
-    def drain(self) -> Iterator[bytes]:
-        """What is left in the file of the line that was cut."""
-        while self._is_cut:
-            block = self._file.readline(_BLOCK)
-            self._is_cut = bool(block) and not block.endswith(b"\n")
-            yield block
-
-    def _refill(self) -> None:
-        block = self._file.read(_BLOCK)
-        if not block.endswith(b"\n"):
-            rest = self._file.readline(MAX_RECORD)
-            self._is_cut = len(rest) == MAX_RECORD and not rest.endswith(b"\n")
-            block += rest
-        # BytesIO ends lines at line feeds only, str.splitlines at eleven other characters too
-        self._ready, self._next = io.BytesIO(block).readlines(), 0
-
-
-def _split(block: bytes, width: int) -> list[str] | None:
-    """The fields of a sound block of records of *width*, a `_RECORD_END` behind each; None if anything is odd about it.
-
-    Cut at its quotes, a sound block has what is outside quotes at every second place, and each of these parts is
-    empty (a doubled quote) or begins and ends with a separator. `csv` does not tell: it takes `a"b` for a field.
-    """
-    if len(block) > MAX_FIELD or b"\0" in block or (b"\r" in block and block.count(b"\r") != block.count(b"\r\n")):
-        return None
-    try:
-        text = block.decode()
-    except UnicodeDecodeError:
-        return None
-    parts = text.split('"')
-    outside = parts[::2]
-    if _FIELD_END in text or _RECORD_END in text or len(parts) % 2 == 0 or not _are_separators(outside):
-        return None
-    ends = f"{_FIELD_END}{_RECORD_END}{_FIELD_END}"
-    outside = '"'.join(outside).replace("\r\n", "\n").replace(",", _FIELD_END).replace("\n", ends).split('"')
-    parts[::2] = [outside[0], *(part or '"' for part in outside[1:-1]), outside[-1]][: len(outside)]
-    fields = ("".join(parts).removesuffix(ends) + ends).split(_FIELD_END)[:-1]
-    found = fields[width :: width + 1]
-    is_even = len(fields) == len(found) * (width + 1) and found.count(_RECORD_END) == len(found)
-    is_blank = width == 1 and "" in fields  # perhaps a blank line, which is no record
-    return fields if is_even and not is_blank else None
-
-
-def _are_separators(outside: list[str]) -> bool:
-    """Whether each part that stands outside quotes is empty, or has separators where it meets them."""
-    return all(not part or part[-1] in ",\n" for part in outside[:-1]) and all(
-        not part or part[0] in ",\r\n" for part in outside[1:]
-    )
 
 
 def _require_regular_file(path: Path) -> None:

@@ -12,7 +12,7 @@ import foundation
 PACKAGE = Path(foundation.__file__).parent
 LEVELS = [
     {"errors", "memory", "scan"},
-    {"source", "hints", "lock", "spreadsheet", "options"},
+    {"source", "hints", "lock", "spreadsheet", "options", "lines"},
     {"delivery", "read"},
     {"validate", "sample"},
     {"store"},
@@ -28,7 +28,7 @@ LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 ONE_TECHNOLOGY = {
     "sqlite3": {"store", "put", "ledger", "query", "stats"},
     "pydantic": {"source", "validate", "delivery"},
-    "csv": {"read", "spreadsheet"},
+    "csv": {"spreadsheet"},
     "papermill": {"report.engine"},
     "nbconvert": {"report.page"},
     "psutil": {"memory"},

@@ -1,0 +1,87 @@
+"""Sound stretches split as a whole, held against the `csv` module and against the careful reading of each record."""
+
+import csv
+import io
+import os
+import sys
+
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from foundation.lines import RECORD_END, split
+from foundation.scan import Scanner
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('a,"\r\n\x1e\x1f'), max_size=6)
+STYLES = st.builds(
+    dict, quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]), lineterminator=st.sampled_from(["\n", "\r\n"])
+)
+PARTS = st.lists(st.sampled_from([b"a", b",", b'"', b"\n", b"\r\n", b"\r", b"\xc3\xa9"])).map(b"".join)
+many = settings(deadline=None, max_examples=5_000 if os.environ.get("FOUNDATION_SOAK") else 300)
+
+
+def records(block: bytes, width: int) -> list[list[str]] | None:
+    fields = split(block, width)
+    if fields is None:
+        return None
+    assert set(fields[width :: width + 1]) <= {RECORD_END}
+    return [fields[at : at + width] for at in range(0, len(fields), width + 1)]
+
+
+def carefully(block: bytes, width: int) -> list[list[str] | None]:
+    spans = Scanner(io.BytesIO(block).readlines(), bytes, ["a"] * width).spans(sys.maxsize)
+    return [None if span.errors else span.fields for span in spans]
+
+
+@many
+@given(
+    st.integers(1, 4).flatmap(lambda width: st.lists(st.lists(TEXT, min_size=width, max_size=width), min_size=1)),
+    STYLES,
+)
+@example([["1", 'a\n"b"'], ["2", ""]], {"quoting": csv.QUOTE_MINIMAL, "lineterminator": "\r\n"})
+def test_what_is_split_comes_back_as_it_was_written(rows, style):
+    file = io.StringIO(newline="")
+    csv.writer(file, **style).writerows(rows)
+    text = file.getvalue()
+    assume(list(csv.reader(io.StringIO(text, newline=""), strict=True)) == rows)  # it does not quote every \r
+
+    found = records(text.encode(), len(rows[0]))
+
+    is_odd = any(mark in text.replace("\r\n", "") for mark in "\0\x1e\x1f\r") or len(rows[0]) == 1
+    assert found == rows or (found is None and is_odd)
+
+
+@many
+@given(st.binary(max_size=40) | PARTS, st.integers(1, 3))
+def test_what_is_split_is_what_is_read_with_care_and_by_csv(block, width):
+    found = records(block, width) if block else None
+
+    if found is not None:
+        assert found == carefully(block, width)
+        assert found == list(csv.reader(io.StringIO(block.decode(), newline=""), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("block", "rows"),
+    [
+        (b"1,b\n2,c\n", [["1", "b"], ["2", "c"]]),
+        (b'1,"b\r\nB, ""B"""\r\n2,""', [["1", 'b\r\nB, "B"'], ["2", ""]]),
+        (b'"",""\n,\n', [["", ""], ["", ""]]),
+        (b'1,"""",\n'.replace(b",\n", b"\n"), [["1", '"']]),
+    ],
+    ids=["plain", "quotes", "nothing", "a quote"],
+)
+def test_a_sound_block_is_split(block, rows):
+    assert records(block, 2) == rows
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"1,b\n\n2,c\n", b"1\n2,c,d\n", b"1,b,c\n2\n", b'1,b"c\n', b'1,"b\n', b"1,b\rc\n", b"1,\0\n", b"1,\xff\n",
+        b"1,\x1f\n", b"1,\x1e\n", b'1,"b"c\n', b' "1",b\n', b'"",\n""', b"\n1\n", b"\n\n1\n",
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_odd_block_is_left_to_the_careful_reading(block):
+    assert records(block, 2) is None
