@@ -26,7 +26,7 @@ test: .venv/ready  ## format, lint, types, tests, and the notebooks as tests
 	$(BIN)/pytest --quiet --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval.cfg --cov=foundation --cov-append --cov-config=pyproject.toml notebooks
 
 soak: .venv/ready  ## the long sweeps: every fault, every kill, ten thousand examples (hours)
-	FOUNDATION_SOAK=1 $(BIN)/pytest --quiet -rA tests/test_faults.py tests/test_machine.py tests/test_crash.py
+	FOUNDATION_SOAK=1 $(BIN)/pytest --quiet -rA tests/test_lines.py tests/test_faults.py tests/test_machine.py tests/test_crash.py
 
 lab: .venv/ready  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
