@@ -169,7 +169,7 @@ class Deliveries(RuleBasedStateMachine):
         before = content(self.db)
         with rewriting(self.db, SOURCES, "replay") as (store, run_id):
             replay(store, SOURCES, run_id, dry_run=dry_run)
-        assert not dry_run or content(self.db) == before
+        assert not dry_run or {key: [] for key in KEYS} | before == content(self.db)  # tables may be made
 
     @invariant()
     def law_holds(self):
