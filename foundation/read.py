@@ -21,6 +21,8 @@ from foundation.scan import MAX_RECORD, Error, Scanner, scan_header
 from foundation.source import Source
 
 CHUNK_BYTES = 8 * 2**20  # a chunk ends early when it holds more
+_SHORTEST = 16  # lines; of a stretch with something odd in it no fewer are read with care
+_BLOCK_LINES = 10_000
 _BOM = b"\xef\xbb\xbf"
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive, perhaps a spreadsheet (.xlsx); export it as CSV",
@@ -102,6 +104,7 @@ class Reader:
         try:
             self._lines = Lines(self._file)
             self._sha = hashlib.sha256()
+            self._stretch = _BLOCK_LINES  # lines that are split as a whole, if nothing is odd about them
             self.at = Position(0, 0, 0)
             self.header = self._read_header(path)
             self._order = self._match(source, path)
@@ -143,10 +146,17 @@ class Reader:
         chunk = Chunk(self.at, self.at)
         while chunk.size < size and self.at.byte - chunk.start.byte < CHUNK_BYTES:
             limit = size - chunk.size
-            lines = self._lines.take(limit + limit * self.at.line // (self.at.record + 1))
+            lines = self._lines.take(min(limit + limit * self.at.line // (self.at.record + 1), self._stretch))
             if not lines:
                 break
-            piece = self._read_clean(lines, limit) or self._read_carefully(lines, limit)
+            taken = len(lines)
+            piece = self._read_clean(lines, limit)
+            if not piece and taken > _SHORTEST:  # what is odd may be in a small part of it
+                self._lines.give_back(lines)
+                self._stretch = max(taken // 4, _SHORTEST)
+                continue
+            piece = piece or self._read_carefully(lines, limit)
+            self._stretch = max(self._stretch * 2, _SHORTEST)
             self._sha.update(piece.block)
             self.at = chunk.end = piece.end = self._skip_rest(piece)
             chunk.rows += piece.rows
