@@ -118,16 +118,18 @@ def serve() -> None:
             raise
         except Exception as error:  # it is raised again where it is waited for
             number = error.errno if isinstance(error, OSError) else None
-            _answer(results, {"error": [number, os.strerror(number) if number else str(error)]})
+            message = str(error) if isinstance(error, FoundationError) else repr(error)
+            _answer(results, {"error": [number, os.strerror(number) if number else message]})
 
 
 def _serve(orders: BinaryIO, results: BinaryIO) -> None:
     given = json.loads(orders.readline())
     path, at = Path(given["path"]), Position(*given["at"])
     source = _source(given["home"], given["name"])
-    if source.fingerprint != given["fingerprint"]:
+    if not source or source.fingerprint != given["fingerprint"]:
         raise FoundationError(
-            f"{given['home']}: {source.name} is declared otherwise by now; start anew to load by that"
+            f"{given['home']}: {given['name']} is declared otherwise by now; start anew to load by that, "
+            "or use --workers 1 (workers=1)"
         )
     with Reader(path, source) as reader:
         if at != reader.at and not reader.resume(at, given["digest"]):
@@ -136,13 +138,15 @@ def _serve(orders: BinaryIO, results: BinaryIO) -> None:
             _answer(results, *_packed(_step(reader, source, int(size))))
 
 
-def _source(home: str, name: str) -> Source:
-    """The declared source that is at home in a file, or in a module under a name."""
+def _source(home: str, name: str) -> Source | None:
+    """The declared source that is at home in a file, or in a module under a name, if it is still there."""
     if home.endswith(".py"):
-        return next(source for source in load_sources(Path(home)) if source.name == name)
+        return next((source for source in load_sources(Path(home)) if source.name == name), None)
     module, _, declared = home.partition(":")
-    source: Source = getattr(importlib.import_module(module), declared).__source__
-    return source
+    with suppress(ImportError, AttributeError):
+        source: Source = getattr(importlib.import_module(module), declared).__source__
+        return source
+    return None
 
 
 def _packed(step: Step | None) -> tuple[Any, ...]:

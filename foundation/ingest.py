@@ -81,12 +81,8 @@ def ingest(
         run_id = run_id or ledger.new_run_id()
         ledger.begin_run(store, run_id, {"data": str(data), "only": [s.name for s in chosen], "chunk_size": chunk_size})
         job = _Job(store, run_id, chunk_size, memory_limit, again, workers, progress, is_stopped)
-        loads: list[Load] = []
-        for source in chosen:
-            loads.append(_load_file(job, source, Path(data).absolute() / source.file_name))
-            if loads[-1].status == "stopped":
-                break
-        else:
+        loads = _load_files(job, chosen, Path(data).absolute())
+        if not any(load.status == "stopped" for load in loads):
             loads += release(store, sources, run_id)
         for source in sources:
             store.build_indexes(source)
@@ -118,6 +114,15 @@ def _require_delivery(data: Path, chosen: list[Source]) -> None:
         there = sorted(p.name for p in data.iterdir())
         shown = ", ".join(there[:8]) + (" …" if len(there) > 8 else "")
         raise SourceError("not_found", f"{data}: none of {wanted} is there, but {shown or 'nothing at all'}")
+
+
+def _load_files(job: _Job, chosen: list[Source], data: Path) -> list[Load]:
+    loads: list[Load] = []
+    for source in chosen:
+        loads.append(_load_file(job, source, data / source.file_name))
+        if loads[-1].status == "stopped":
+            break
+    return loads
 
 
 def _load_file(job: _Job, source: Source, path: Path) -> Load:

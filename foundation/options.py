@@ -48,6 +48,9 @@ def _add_sample(verb: argparse.ArgumentParser) -> None:
 def _add_ingest(verb: argparse.ArgumentParser) -> None:
     _add_data(verb)
     _add_load_options(verb)
+    verb.add_argument(
+        "--workers", type=_positive, default=2, metavar="N", help="processes; 1: a large file is not read beside (2)"
+    )
     verb.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
 
 
@@ -118,9 +121,6 @@ def _add_load_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-rejects", type=_tolerance, metavar="N or P%", help="exit with 1 when more records are refused"
-    )
-    parser.add_argument(
-        "--workers", type=_positive, default=2, metavar="N", help="processes; 1: a large file is not read beside (2)"
     )
     parser.add_argument("--again", action="store_true", help="read files again that have not changed")
 

@@ -1,8 +1,8 @@
 """CSV bytes → chunks of raw records that know their record number, physical lines and byte range.
 
 A *record* is what the CSV grammar (RFC 4180) says, a *line* ends with a line feed. Clean stretches are split as a
-whole, four times as fast as the `csv` module does it; a stretch with anything odd in it is read again, record by
-record, by `foundation.scan`, so that a damaged record costs only itself.
+whole by `foundation.lines`; a few lines with anything odd in them are read again, record by record, by
+`foundation.scan`, so that a damaged record costs only itself.
 """
 
 import hashlib
@@ -21,8 +21,7 @@ from foundation.scan import MAX_RECORD, Error, Scanner, scan_header
 from foundation.source import Source
 
 CHUNK_BYTES = 8 * 2**20  # a chunk ends early when it holds more
-_SHORTEST = 16  # lines; of a stretch with something odd in it no fewer are read with care
-_BLOCK_LINES = 10_000
+_SHORTEST, _LONGEST = 16, 2**14  # lines that are split as a whole; where something odd is among the fewest, with care
 _BOM = b"\xef\xbb\xbf"
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive, perhaps a spreadsheet (.xlsx); export it as CSV",
@@ -104,7 +103,7 @@ class Reader:
         try:
             self._lines = Lines(self._file)
             self._sha = hashlib.sha256()
-            self._stretch = _BLOCK_LINES  # lines that are split as a whole, if nothing is odd about them
+            self._stretch = _LONGEST
             self.at = Position(0, 0, 0)
             self.header = self._read_header(path)
             self._order = self._match(source, path)
@@ -150,13 +149,14 @@ class Reader:
             if not lines:
                 break
             taken = len(lines)
-            piece = self._read_clean(lines, limit)
-            if not piece and taken > _SHORTEST:  # what is odd may be in a small part of it
+            if piece := self._read_clean(lines, limit):
+                self._stretch = min(self._stretch * 2, _LONGEST)
+            elif taken > _SHORTEST:  # what is odd may be in a small part of it
                 self._lines.give_back(lines)
                 self._stretch = max(taken // 4, _SHORTEST)
                 continue
-            piece = piece or self._read_carefully(lines, limit)
-            self._stretch = max(self._stretch * 2, _SHORTEST)
+            else:
+                piece = self._read_carefully(lines, limit)
             self._sha.update(piece.block)
             self.at = chunk.end = piece.end = self._skip_rest(piece)
             chunk.rows += piece.rows

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,14 @@ def test_a_load_that_is_stopped_after_every_chunk_goes_on(delivery, alone, db):
 
     assert snapshot(db) == alone
     assert workers() == []
+
+
+@pytest.mark.parametrize("home", ["no_such_module:Odd", "foundation.delivery:Odd"])
+def test_a_declaration_that_another_process_does_not_find_is_told(delivery, db, home):
+    sources = [replace(source, home=home) for source in foundation.SOURCES]
+
+    with pytest.raises(FoundationError, match=rf"{home}: clients is declared otherwise by now; .* --workers 1"):
+        foundation.ingest(delivery, db, sources=sources)
 
 
 @pytest.mark.parametrize("call", [1, 2, 9, 20])
