@@ -196,21 +196,27 @@ def save_rejects(
 ) -> None:
     """Keep refused records with their place, bytes and reasons, inside the open transaction."""
     (last,) = store.execute("SELECT coalesce(max(reject_id), 0) FROM _rejects").fetchone()
-    for reject_id, (damaged, place, raw) in enumerate(rejected, last + 1):
-        located = place or (None,) * 5
-        store.execute(
-            "INSERT INTO _rejects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?)",
-            (reject_id, load.load_id, load.source, load.path, *located, raw, _plain_key(source, damaged.key)),
-        )
-        save_errors(store, reject_id, damaged.errors)
+    numbered = list(enumerate(rejected, last + 1))
+    store.connection.executemany(
+        f"INSERT INTO _rejects VALUES (?, {load.load_id:d}, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?)",
+        (
+            (reject_id, load.source, load.path, *(place or (None,) * 5), raw, _plain_key(source, damaged.key))
+            for reject_id, (damaged, place, raw) in numbered
+        ),
+    )
+    _add_errors(store, ((reject_id, damaged.errors) for reject_id, (damaged, _, _) in numbered))
 
 
 def save_errors(store: Store, reject_id: int, errors: list[Error]) -> None:
     """The reasons of a reject, in place of those it had."""
     store.execute("DELETE FROM _errors WHERE reject_id = ?", (reject_id,))
+    _add_errors(store, [(reject_id, errors)])
+
+
+def _add_errors(store: Store, rejects: Iterable[tuple[int, list[Error]]]) -> None:
     store.connection.executemany(
         "INSERT INTO _errors VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [(reject_id, number, *error) for number, error in enumerate(errors, 1)],
+        ((reject_id, at, *error) for reject_id, errors in rejects for at, error in enumerate(errors, 1)),
     )
 
 

@@ -1,14 +1,15 @@
 """Rows into their table: the last two stages of judgement, relation and key, need what is stored.
 
-A chunk is first put as it is. Only when SQLite refuses it, or rows of earlier loads are in the way, are its parents
-and keys looked up, by one statement each.
+Rows are put as they are. Only where SQLite refuses one are parents and keys looked up: of that row, and of more and
+more rows behind it as long as those are refused, too.
 """
 
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from operator import length_hint
 
 from foundation.read import Damaged
 from foundation.scan import Error
@@ -17,13 +18,14 @@ from foundation.store import Store, quote
 from foundation.validate import Row, Value, Verdict
 
 
-class Put(NamedTuple):
+@dataclass
+class Put:
     """What became of the rows of a chunk."""
 
-    inserted: int
-    updated: int
-    unchanged: int
-    rejected: list[Damaged]
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: list[Damaged] = field(default_factory=list)
 
 
 def put(store: Store, source: Source, verdict: Verdict, *, load: int, same_file: set[int]) -> Put:
@@ -32,15 +34,19 @@ def put(store: Store, source: Source, verdict: Verdict, *, load: int, same_file:
     A row whose parent is not stored is rejected. So is one whose key a load of *same_file* has stored: the first
     record of a file wins. A row of another load with this key is updated.
     """
-    rows = verdict.rows
-    store.execute("SAVEPOINT chunk")
-    try:
-        store.connection.executemany(_insert_sql(source, load), rows)
-        result = Put(len(rows), 0, 0, [])
-    except sqlite3.IntegrityError:
-        store.execute("ROLLBACK TO chunk")
-        result = _put_one_by_one(store, source, rows, load, same_file)
-    store.execute("RELEASE chunk")
+    rows, result, at, count = verdict.rows, Put(), 0, 1
+    while at < len(rows):
+        left = iter(rows[at:])
+        try:
+            store.connection.executemany(_insert_sql(source, load), left)
+            refused = len(rows)
+        except sqlite3.IntegrityError:
+            refused = len(rows) - length_hint(left) - 1
+        result.inserted += refused - at
+        count = 2 * count if refused == at else 1
+        at = refused + count
+        if refused < len(rows):
+            _put_carefully(store, source, rows[refused:at], load, same_file, result)
     return result
 
 
@@ -52,11 +58,10 @@ def _insert_sql(source: Source, load: int) -> str:
     return f"INSERT INTO {quote(source.name)} ({listed}) VALUES ({marks}, ?, {load:d})"
 
 
-def _put_one_by_one(store: Store, source: Source, rows: list[Row], load: int, same_file: set[int]) -> Put:
+def _put_carefully(store: Store, source: Source, rows: list[Row], load: int, same_file: set[int], result: Put) -> None:
     key = source.position(source.key)
     missing = _missing_parents(store, source, rows)
     stored = _stored(store, source, (row[key] for row in rows))
-    rejected: list[Damaged] = []
     new: list[Row] = []
     changed: list[Row] = []
     unchanged: list[Row] = []
@@ -67,7 +72,7 @@ def _put_one_by_one(store: Store, source: Source, rows: list[Row], load: int, sa
             message = f"record {there[-2]} of this file has this key already"
             errors = [Error("key", "duplicate_key", source.key, str(row[key]), message)]
         if errors:
-            rejected.append(Damaged(_record(row), errors, str(row[key])))
+            result.rejected.append(Damaged(_record(row), errors, str(row[key])))
             continue
         (new if not there else unchanged if there[:-2] == row[:-1] else changed).append(row)
         stored[row[key]] = (*row, load)
@@ -75,7 +80,9 @@ def _put_one_by_one(store: Store, source: Source, rows: list[Row], load: int, sa
             missing[column].pop(row[key], None)
     store.connection.executemany(_insert_sql(source, load), new)
     store.connection.executemany(_update_sql(source, load), [*changed, *unchanged])
-    return Put(len(new), len(changed), len(unchanged), rejected)
+    result.inserted += len(new)
+    result.updated += len(changed)
+    result.unchanged += len(unchanged)
 
 
 def _record(row: Row) -> int:
@@ -147,6 +154,7 @@ def _missing(store: Store, parent: str, values: set[Value]) -> Iterator[tuple[Va
     )
 
 
+@lru_cache(maxsize=64)
 def key_of(store: Store, table: str) -> str:
     """The quoted name of the key column of a table."""
     (key,) = store.execute("SELECT name FROM pragma_table_info(?) WHERE pk = 1", (table,)).fetchone()

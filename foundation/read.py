@@ -8,6 +8,7 @@ whole by `foundation.lines`; a few lines with anything odd in them are read agai
 import hashlib
 import io
 import stat
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
@@ -17,7 +18,7 @@ from typing import BinaryIO, NamedTuple, Self
 
 from foundation.errors import SourceError, visible
 from foundation.lines import BLOCK, FIELD_END, RECORD_END, Lines, split
-from foundation.scan import MAX_RECORD, Error, Scanner, scan_header
+from foundation.scan import MAX_RECORD, TORN_LINES, Error, Scanner, scan_header
 from foundation.source import Source
 
 CHUNK_BYTES = 8 * 2**20  # a chunk ends early when it holds more
@@ -82,7 +83,8 @@ class Chunk:
 
     def locate(self, record: int) -> tuple[Place, bytes]:
         """Where a record stands, and its bytes with the line end: at most `MAX_RECORD` are kept."""
-        return next(p for p in self.pieces if record <= p.end.record).locate(record)
+        at = bisect_left(self.pieces, record, key=lambda piece: piece.end.record)
+        return self.pieces[at].locate(record)
 
 
 class Reader:
@@ -169,14 +171,8 @@ class Reader:
 
     def _read_clean(self, lines: list[bytes], limit: int) -> "Piece | None":
         """At most *limit* records of these lines if nothing is odd about them, else None; nothing is lost."""
-        is_open = b"".join(lines).count(b'"') % 2
-        for _ in range(64 * is_open):  # a record that goes on behind the last line leaves a quote open
-            if not (line := self._lines.one()):
-                break
-            lines.append(line)
-            is_open ^= line.count(b'"') % 2
-            if not is_open:
-                break
+        if b"".join(lines).count(b'"') % 2:  # a record that goes on behind the last line leaves a quote open
+            self._close(lines)
         width = len(self.header)
         fields = split(b"".join(lines), width)
         if fields is None:
@@ -193,9 +189,19 @@ class Reader:
         end = Position(self.at.record + len(rows), self.at.line + len(lines), self.at.byte + len(block))
         return Piece(self.at, end, block, rows, range(self.at.record + 1, end.record + 1), width=width)
 
+    def _close(self, lines: list[bytes]) -> None:
+        """Extend *lines* up to the next one with a quote that closes, if it is near."""
+        end = len(lines) + 64
+        while len(lines) < end and (ahead := self._lines.take(64)):
+            closing = next((at for at, line in enumerate(ahead, 1) if line.count(b'"') % 2), None)
+            lines += ahead[:closing]
+            if closing:
+                self._lines.give_back(ahead[closing:])
+                break
+
     def _is_torn(self) -> bool:
         """Whether the rest of the last record stands in the next lines, torn off."""
-        ahead: list[bytes] = []
+        ahead = self._lines.take(TORN_LINES)
         scanner = Scanner(ahead, self._lines.one, self.header, is_numbered=self._is_numbered)
         is_torn = scanner.torn(0, len(self.header)) > 0
         self._lines.give_back(ahead)
@@ -296,6 +302,8 @@ class Piece:
 
     def locate(self, record: int) -> tuple[Place, bytes]:
         """Where a record stands, and its bytes with the line end."""
+        if self.spans is None and self.end.record - self.start.record == self.end.line - self.start.line:
+            self.spans = list(pairwise(range(self.end.line - self.start.line + 1)))
         if self.spans is None:
             records = FIELD_END.join(split(self.block, self.width) or ()).split(RECORD_END)
             self.spans = list(pairwise(accumulate((1 + text.count("\n") for text in records), initial=0)))

@@ -7,6 +7,7 @@ at which a record with the right number of fields begins, or that looks as if a 
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 MAX_FIELD = 4 * 2**20  # bytes; a larger field is damage
@@ -20,12 +21,15 @@ _DAMAGE = {
 }
 SHOWN = 1_000  # characters or bytes of a bad value that are kept beside its message; the record itself is kept whole
 _LINE_ENDS = (b"\n", b"\r\n", b"\r")  # the last is half a line end, at the end of a file that is still growing
+_FIELD = re.compile(r'(?:"([^"]*+(?:""[^"]*+)*+)"|([^",\r\n]*+)),')
+_SOUND_FIELD = re.compile(_FIELD.pattern.encode())
+_SOUND_FIELDS = re.compile(rb"(?:%b)*+" % _SOUND_FIELD.pattern)
 _SPECIAL = re.compile(rb'[,"\r\n]')
 _BEHIND_RETURN = re.compile(rb'[,"\n]|\r\n|\Z')
 _NUMBER = re.compile(rb'["\0\r\d-]*\d["\0\r\d-]*,')  # a first field, with what may have damaged it
 _CLOSES = re.compile(rb'[^"]*+(?:""[^"]*+)*+(?<=[^,])"(?:[,\r\n]|\Z)')  # its first lone quote ends a field
 _GOES_ON = re.compile(rb'(?:\A|,)"[^"]*+(?:""[^"]*+)*+\Z')  # its last field is quoted and does not end
-_TORN_LINES = 8  # how far a field may go on that has lost its first quote
+TORN_LINES = 8  # how far a field may go on that has lost its first quote
 _DAMAGED_LINES = 64  # how far a record may go on that does not hold
 _LINE_COST = 64  # bytes that a line takes in memory beside its text
 
@@ -81,6 +85,8 @@ class Scanner:
         self._more = more
         self._columns = columns
         self._is_numbered = is_numbered
+        self._quiet = 0  # the lines before this one, back to where a rest was looked for last, hold no quote
+        self._sound = _sound_line(len(columns))
 
     def spans(self, limit: int) -> list[Span]:
         """At most *limit* records that begin in the lines given; blank lines are no records."""
@@ -100,10 +106,11 @@ class Scanner:
         A text of several lines that has lost its first quote, or got one more at the end of a line, makes a short
         record or even a sound one. Its rest tells: no record begins there, and the first quote closes a field.
         """
-        for row in range(at, at + _TORN_LINES):
+        for row in range(max(at, self._quiet), at + TORN_LINES):
             if not self._has(row) or len(self.lines[row]) > MAX_FIELD:
                 break
             if b'"' not in self.lines[row]:
+                self._quiet = row + 1
                 continue
             if not _CLOSES.match(self.lines[row]) or any(self._begins(r, width - 1) for r in range(at, row + 1)):
                 break
@@ -117,8 +124,8 @@ class Scanner:
 
     def scan_fields(self, at: int, *, is_open: bool = False) -> _Scanned:
         """The record that begins at line *at*, by the strict grammar; *is_open*: inside a quoted field."""
-        fields: list[bytes] = []
-        row, start, width, room, damage = at, 0, 0, MAX_RECORD, None
+        start, width, fields = self._first_fields(b"" if is_open else self.lines[at])
+        row, room, damage = at, MAX_RECORD, None
         while True:
             before = row
             value, row, stop = self._field(row, start, room, is_open=is_open)
@@ -141,6 +148,14 @@ class Scanner:
             if is_last:
                 return _Scanned(row - at + 1, width, fields, damage, row - at + 1)
             start, is_open = stop + 1, False
+
+    def _first_fields(self, line: bytes) -> tuple[int, int, list[bytes]]:
+        """Where the sound fields end that a line begins with, how many they are, and those of them that are wanted."""
+        found = _SOUND_FIELDS.match(line)
+        if not found or len(line) > MAX_FIELD:
+            return 0, 0, []
+        fields = [quoted.replace(b'""', b'"') or plain for quoted, plain in _SOUND_FIELD.findall(found[0])]
+        return found.end(), len(fields), fields[: len(self._columns)]
 
     def _field(self, row: int, start: int, room: int, *, is_open: bool) -> tuple[bytes, int, int]:
         """The value of one field, and the line and the place in it where it stops; place -1 when it does not."""
@@ -174,6 +189,8 @@ class Scanner:
         return _Scanned(1, body.count(b",") + 1, body.split(b",", wanted)[:wanted], None)
 
     def _span(self, at: int) -> Span:
+        if (fields := self._plain_fields(self.lines[at])) and self.torn(at + 1, len(fields)) == at + 1:
+            return Span(at, at + 1, fields, [])
         scanned = self._scan(at)
         stop, damage = self._extent(at, scanned)
         if damage is None and scanned.width == len(self._columns):
@@ -185,6 +202,18 @@ class Scanner:
         code = "too_few_fields" if scanned.width < len(self._columns) else "too_many_fields"
         message = f"{scanned.width:,} fields where the header has {len(self._columns)}"
         return Span(at, stop, before, [Error("parse", code, None, None, message)])
+
+    def _plain_fields(self, line: bytes) -> list[str] | None:
+        """The fields of a line that is a whole sound record; None of any other, to save time where most lines are."""
+        if not self._sound.fullmatch(line) or len(line) > MAX_FIELD or b"\0" in line:
+            return None
+        try:
+            text = line.decode()
+        except UnicodeDecodeError:
+            return None
+        if '"' not in text:
+            return text.rstrip("\r\n").split(",")
+        return [quoted.replace('""', '"') or plain for quoted, plain in _FIELD.findall(text.rstrip("\r\n") + ",")]
 
     def _extent(self, at: int, scanned: _Scanned) -> tuple[int, str | None]:
         """Where a record ends and its damage; None: at most the number of its fields is wrong."""
@@ -237,6 +266,8 @@ class Scanner:
         return (bool(wanted) and seems and (is_full or not closes)) or self._holds(at)
 
     def _holds(self, at: int) -> bool:
+        if self._sound.fullmatch(self.lines[at]) and len(self.lines[at]) <= MAX_FIELD:
+            return True
         scanned = self._scan(at)
         return scanned.damage is None and scanned.width == len(self._columns)
 
@@ -244,6 +275,13 @@ class Scanner:
         if at == len(self.lines) and (line := self._more()):
             self.lines.append(line)
         return at < len(self.lines)
+
+
+@cache
+def _sound_line(width: int) -> re.Pattern[bytes]:
+    """Matches a line that is a whole record of *width* fields."""
+    field = rb'(?:[^",\r\n]*+|"[^"]*+(?:""[^"]*+)*+")'
+    return re.compile(rb"(?!\r?\n?\Z)%b(?:,%b){%d}\r?\n?" % (field, field, width - 1))
 
 
 def _is_blank(line: bytes) -> bool:

@@ -53,22 +53,28 @@ def judge(source: Source, chunk: Chunk) -> Verdict:
     for at in _optional(source):
         columns[at] = [text or None for text in columns[at]]
     rows = list(zip(*columns, chunk.records, strict=True))
-    adapter = _adapter(source)
+    judged = _adapter(source, whole=True).validate_python(rows)
+    if None not in judged:
+        return Verdict(judged, chunk.damaged)
+    refused = [row for row, sound in zip(rows, judged, strict=True) if not sound]
+    key = source.position(source.key)
+    rejected = [
+        Damaged(row[-1], errors, row[key]) for row, errors in zip(refused, _reasons(source, refused), strict=True)
+    ]
+    return Verdict([row for row in judged if row], sorted([*chunk.damaged, *rejected]))
+
+
+def _reasons(source: Source, refused: list[tuple[Any, ...]]) -> list[list[Error]]:
+    """For each of these rows every reason why it does not fit."""
+    reasons: list[list[Error]] = [[] for _ in refused]
     try:
-        return Verdict(adapter.validate_python(rows), chunk.damaged)
+        _adapter(source, whole=False).validate_python(refused)
     except ValidationError as refusal:
-        reasons: dict[int, list[Error]] = {}
         for error in refusal.errors(include_url=False, include_context=False, include_input=False):
             at, position = int(error["loc"][0]), int(error["loc"][1])
-            reason = _reason(source.columns[position], error["type"], error["msg"], rows[at][position])
-            reasons.setdefault(at, []).append(reason)
-        sound = [i for i in range(len(rows)) if i not in reasons]
-        key = source.position(source.key)
-        rejected = [Damaged(chunk.records[i], errors, rows[i][key]) for i, errors in reasons.items()]
-        return Verdict(
-            adapter.validate_python([rows[i] for i in sound]),
-            sorted([*chunk.damaged, *rejected]),
-        )
+            reason = _reason(source.columns[position], error["type"], error["msg"], refused[at][position])
+            reasons[at].append(reason)
+    return reasons
 
 
 def _reason(column: Column, code: str, message: str, value: str) -> Error:
@@ -83,10 +89,22 @@ def _optional(source: Source) -> list[int]:
 
 
 @lru_cache(maxsize=64)
-def _adapter(source: Source) -> TypeAdapter[list[Row]]:
-    """Judges a list of raw rows in one call; built once for each source."""
+def _adapter(source: Source, *, whole: bool) -> TypeAdapter[list[Row]]:
+    """Judges a list of raw rows in one call; built once for each source.
+
+    With *whole* a row that does not fit becomes None, so that one pass is enough for those that do.
+    """
     row: Any = tuple.__class_getitem__((*map(_reading, source.columns), Any))
+    if whole:
+        row = Annotated[row, _OrNone()]
     return TypeAdapter(list[row])
+
+
+class _OrNone:
+    """Reads None where there is an error."""
+
+    def __get_pydantic_core_schema__(self, kind: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_default_schema(handler(kind), default=None, on_error="default")
 
 
 def _reading(column: Column) -> Any:
