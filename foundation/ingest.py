@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from foundation.read import Chunk, Damaged, Position, Reader
 from foundation.repair import release
 from foundation.scan import Error
 from foundation.source import Source, in_order
-from foundation.store import Store
+from foundation.store import Store, connect, told
 from foundation.validate import Verdict
 
 SMALLEST_CHUNK = 50  # records; below that a chunk saves no memory worth having
@@ -245,15 +247,21 @@ def _stop(job: _Job, load: Load, why: str) -> None:
         ledger.save_load(job.store, load)
 
 
+def _count_rows(db: Path, source: Source, load: Load) -> list[int]:
+    with told(db), closing(connect(db, read_only=True)) as connection:
+        return ledger.count_rows(connection, source, load)
+
+
 def _finish(store: Store, source: Source, load: Load, digest: str) -> None:
     began = time.perf_counter()
-    store.build_indexes(source)
+    with ThreadPoolExecutor(1) as aside:  # another connection looks at the rows while their indexes are built
+        counting = aside.submit(_count_rows, store.path, source, load)
+        store.build_indexes(source)
     with store.transaction():
         for column, failed, sample in ledger.failed_columns(store, load):
             load.warnings.append(explain_column(column, failed, load.read, sample))
         load.status, load.sha256 = "complete", digest
         ledger.waive_superseded(store, load)
-        ledger.count_checks(store, source, load)
-        ledger.require_conservation(store, source, load)
+        ledger.save_counts(store, source, load, counting.result())
         load.seconds += time.perf_counter() - began
         ledger.save_load(store, load)

@@ -261,12 +261,19 @@ def failed_columns(store: Store, load: Load) -> list[tuple[str, int, str]]:
     ).fetchall()
 
 
-def require_conservation(store: Store, source: Source, load: Load) -> None:
-    """Assert from the tables that every record read is either stored or rejected.
+def count_rows(connection: sqlite3.Connection, source: Source, load: Load) -> list[int]:
+    """How many rows are those of the load, and how many of these break each check, in the order of the checks."""
+    sums = "".join(f", count(*) FILTER (WHERE NOT ({condition}))" for condition in source.checks.values())
+    sql = f"SELECT count(*){sums} FROM {quote(source.name)} WHERE _load = ?"
+    return list(connection.execute(sql, (load.load_id,)).fetchone())
+
+
+def save_counts(store: Store, source: Source, load: Load, counts: list[int]) -> None:
+    """Keep what `count_rows` has found when every record that was read is either stored or rejected.
 
     Raises StoreError with the figures when it is not so; that is a mistake in this package, never in a file.
     """
-    (stored,) = store.execute(f"SELECT count(*) FROM {quote(source.name)} WHERE _load = ?", (load.load_id,)).fetchone()
+    stored, *broken = counts
     (rejected,) = store.execute("SELECT count(*) FROM _rejects WHERE load_id = ?", (load.load_id,)).fetchone()
     (read,) = store.execute(
         "SELECT coalesce(sum(records), 0) FROM _chunks WHERE load_id = ?", (load.load_id,)
@@ -276,15 +283,7 @@ def require_conservation(store: Store, source: Source, load: Load) -> None:
         raise StoreError(
             f"{load.path}: records do not add up: {read} read, {stored} stored, {rejected} rejected, counted {counted}"
         )
-
-
-def count_checks(store: Store, source: Source, load: Load) -> None:
-    """Count the rows of the load that break each check, inside the open transaction."""
-    if not source.checks:
-        return
-    sums = ", ".join(f"count(*) FILTER (WHERE NOT ({condition}))" for condition in source.checks.values())
-    counts = store.execute(f"SELECT {sums} FROM {quote(source.name)} WHERE _load = ?", (load.load_id,)).fetchone()
     store.connection.executemany(
         "INSERT OR REPLACE INTO _stats VALUES (?, ?, 'check', ?, ?)",
-        [(load.load_id, source.name, name, count) for name, count in zip(source.checks, counts, strict=True)],
+        [(load.load_id, source.name, name, count) for name, count in zip(source.checks, broken, strict=True)],
     )

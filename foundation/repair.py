@@ -9,13 +9,13 @@ from typing import NamedTuple
 from foundation.ledger import (
     Load,
     begin_run,
-    count_checks,
+    count_rows,
     end_run,
     loads_since,
     new_run_id,
     read_load,
-    require_conservation,
     save_chunk,
+    save_counts,
     save_errors,
     save_load,
     set_status,
@@ -137,8 +137,7 @@ def again(store: Store, source: Source, old: Load, run_id: str, *, kind: str) ->
         if load.read:
             load.seconds = time.perf_counter() - began
             save_chunk(store, load, Chunk.of_rows([], []), records=load.read, seconds=load.seconds, rss_bytes=0)
-            count_checks(store, source, load)
-            require_conservation(store, source, load)
+            save_counts(store, source, load, count_rows(store.connection, source, load))
         else:
             store.execute("DELETE FROM _loads WHERE load_id = ?", (load.load_id,))
 
