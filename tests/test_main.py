@@ -30,6 +30,24 @@ def loaded(faulty_data, db):
     return db
 
 
+@pytest.mark.parametrize("verb", [["--help"], ["ingest", "{data}", "--db", "{db}"], ["page", "{db}", "orders"]])
+def test_what_is_heavy_is_imported_only_where_it_is_used(loaded, data, tmp_path, verb):
+    filled = [part.format(data=data, db=loaded if verb[0] == "page" else tmp_path / "new.db") for part in verb]
+    code = f"""
+import contextlib, sys
+from foundation.__main__ import main
+with contextlib.suppress(SystemExit):
+    main({filled!r})
+print(*sorted({{name.split(".")[0] for name in sys.modules}}), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    heavy = {"pandas", "numpy", "matplotlib", "papermill", "nbconvert", "nbformat", "jinja2", "IPython"}
+    imported = set(done.stderr.splitlines()[-1].split())
+    assert "foundation" in imported
+    assert imported & heavy == set()
+
+
 def test_ingest_as_json_has_the_promised_shape(capsys, data, db):
     status, out, err = run(capsys, "ingest", data, "--db", db, "--json")
 

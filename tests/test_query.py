@@ -78,6 +78,26 @@ def test_a_page_knows_how_many_rows_there_are_in_all(orders):
     assert (len(page.rows), page.total) == (2, 6)
 
 
+def test_the_total_of_a_table_is_that_of_its_rows_whatever_was_loaded(orders, tmp_path, db):
+    for rows in ([{"key": 1, "city": "Delhi"}, {"key": 99}, {"key": 100, "amount": "-1"}], [{"key": 99}]):
+        foundation.ingest(write_delivery(tmp_path / "more", orders=rows), db)
+
+        assert [orders.count()] == sql(db, "SELECT count(*) FROM orders")
+    assert orders.count() == 14
+
+
+def test_pages_behind_a_token_do_not_count_again(orders):
+    query = orders.where(city="Pune")
+    token = query.page(2).next
+    asked: list[str] = []
+    orders.database.connection.set_trace_callback(asked.append)
+
+    page = query.page(2, after=token)
+
+    assert page.total == 6
+    assert [sql for sql in asked if "count(*)" in sql] == []
+
+
 def test_none_finds_missing_values(orders):
     assert orders.where(actual_delivery_date=None).count() == 4
 
