@@ -21,6 +21,7 @@ from foundation.source import Source, in_order
 from foundation.store import Store, connect, told
 from foundation.validate import Verdict
 
+LARGE = 100_000  # records; from there on counting takes longer than opening a second connection for it
 SMALLEST_CHUNK = 50  # records; below that a chunk saves no memory worth having
 Progress = Callable[[Load, int, int], None]  # the load, bytes done, bytes in all
 
@@ -247,21 +248,31 @@ def _stop(job: _Job, load: Load, why: str) -> None:
         ledger.save_load(job.store, load)
 
 
-def _count_rows(db: Path, source: Source, load: Load) -> list[int]:
-    with told(db), closing(connect(db, read_only=True)) as connection:
-        return ledger.count_rows(connection, source, load)
-
-
 def _finish(store: Store, source: Source, load: Load, digest: str) -> None:
     began = time.perf_counter()
-    with ThreadPoolExecutor(1) as aside:  # another connection looks at the rows while their indexes are built
-        counting = aside.submit(_count_rows, store.path, source, load)
-        store.build_indexes(source)
+    counts = _count_rows(store, source, load)
     with store.transaction():
         for column, failed, sample in ledger.failed_columns(store, load):
             load.warnings.append(explain_column(column, failed, load.read, sample))
         load.status, load.sha256 = "complete", digest
         ledger.waive_superseded(store, load)
-        ledger.save_counts(store, source, load, counting.result())
+        ledger.save_counts(store, source, load, counts)
         load.seconds += time.perf_counter() - began
         ledger.save_load(store, load)
+
+
+def _count_rows(store: Store, source: Source, load: Load) -> list[int]:
+    """Build the indexes and count the rows, as `ledger.count_rows` says; of a large load both at the same time."""
+    if load.read < LARGE:
+        store.build_indexes(source)
+        with told(store.path):
+            return ledger.count_rows(store.connection, source, load)
+
+    def count() -> list[int]:
+        with told(store.path), closing(connect(store.path, read_only=True)) as connection:
+            return ledger.count_rows(connection, source, load)
+
+    with ThreadPoolExecutor(1) as aside:
+        counting = aside.submit(count)
+        store.build_indexes(source)
+        return counting.result()

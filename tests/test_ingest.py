@@ -152,6 +152,13 @@ def test_a_reader_sees_whole_chunks_only(faulty_data, db):
     assert seen == [("clients", 2, 3), ("clients", 3, 4), ("orders", 3, 2), ("orders", 4, 6), ("orders", 5, 7)]
 
 
+@pytest.fixture(params=[100_000, 0], ids=["small", "large"])
+def counting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of a load are counted behind its indexes, or by a second connection beside them."""
+    monkeypatch.setattr(sys.modules["foundation.ingest"], "LARGE", request.param)
+
+
+@pytest.mark.usefixtures("counting")
 def test_checks_are_counted_for_each_load(data, db):
     ingest(data, db)
     late = line("orders", 7, promised_delivery_date="2024-12-31 08:00:00", amount=0)
@@ -725,6 +732,7 @@ def test_the_peak_of_memory_is_that_of_the_process(data, db):
 # The ledger of a run
 
 
+@pytest.mark.usefixtures("counting")
 def test_a_mistake_in_counting_is_not_passed_over(data, db):
     def lose_a_row(load: Load, done: int, size: int) -> None:
         if load.source == "orders" and done == size:
