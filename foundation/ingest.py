@@ -59,6 +59,7 @@ def ingest(
     memory_limit: int = 500_000_000,
     again: bool = False,
     workers: int = 2,
+    wait_s: float = 10,
     run_id: str | None = None,
     progress: Progress = lambda load, done, size: None,
     is_stopped: Callable[[], bool] = lambda: False,
@@ -67,8 +68,9 @@ def ingest(
 
     *only* names the sources to load, all by default; *chunk_size* is in records, *memory_limit* in bytes. A file
     that was loaded and has not changed is skipped unless *again*; one whose load was cut off goes on where it
-    stopped. With two *workers* a second process reads and judges what is large; more are not used. *progress* is
-    called, *is_stopped* asked, after every chunk.
+    stopped. With two *workers* a second process reads and judges what is large; more are not used. While
+    another process writes to *db*, at most *wait_s* seconds are waited. *progress* is called, *is_stopped* asked,
+    after every chunk.
 
     Raises SourceError when *data* is no folder with any of the files, StoreError when *db* cannot be written,
     SchemaError when its tables were made from other declarations, FoundationError when a file cannot be read on.
@@ -78,7 +80,7 @@ def ingest(
             raise ValueError(f"{name} must be at least 1, got {number}")
     sources = in_order(sources)
     chosen = choose(sources, only, Path(data))
-    with Store(Path(db)) as store:
+    with Store(Path(db), wait_s=wait_s) as store:
         for source in sources:
             store.prepare(source)
         run_id = run_id or ledger.new_run_id()

@@ -65,6 +65,12 @@ def load_of(database: Database, run_id: str, source: str) -> dict[str, Any]:
     return earlier[-1]
 
 
+def files_of(database: Database, run_id: str) -> list[dict[str, Any]]:
+    """What a run has to say of each source of which it met a file, in the order of their declaration."""
+    met = {load["source"] for load in loads(database, run_id) if load["kind"] == "file"}
+    return [load_of(database, run_id, name) for name in database.sources if name in met]
+
+
 REJECT_COLUMNS = ("source", "path", "record", "line", "stage", "code", "column", "value", "message", "status")
 
 
@@ -142,7 +148,7 @@ def references(database: Database) -> list[dict[str, Any]]:
 
 def attention(database: Database, run_id: str) -> list[str]:
     """What a reader of a run should look at first, in sentences, the gravest first."""
-    told = [load_of(database, run_id, load["source"]) for load in loads(database, run_id) if load["kind"] == "file"]
+    told = files_of(database, run_id)
     points = [f"{load['source']} is {load['status']}" for load in told if load["status"] in ("refused", "stopped")]
     points += [f"{load['source']}: {visible(w, 400)}" for load in told for w in load["warnings"]]
     why = [reason for reason in reasons(database, run_id=run_id) if reason["stage"] != "file"]

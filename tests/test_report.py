@@ -2,16 +2,21 @@
 
 import json
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from bs4 import BeautifulSoup
+from jupyter_client.manager import AsyncKernelManager
 
 import foundation
 from foundation.__main__ import main
 from foundation.report import page as pages
 from foundation.report.engine import run_notebook
+from foundation.report.kernels import forked_kernels
 from foundation.report.show import Answer, Plot
 from foundation.sample import write_sample
 
@@ -115,16 +120,26 @@ def test_notebooks_got_their_parameters(made):
     assert f'run_id = "{made.name}"' in given
 
 
+@pytest.fixture(scope="module", params=["started", "forked"])
+def kernels(request: pytest.FixtureRequest) -> Iterator[type[AsyncKernelManager]]:
+    """What starts kernels: each by itself, or as the forks of one process."""
+    if request.param == "started":
+        yield AsyncKernelManager
+    else:
+        with forked_kernels() as manager:
+            yield manager
+
+
 def notebook_of(path: Path, *sources: str) -> Path:
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
     return path
 
 
-def test_a_failing_notebook_says_where_and_still_gets_its_page(tmp_path):
+def test_a_failing_notebook_says_where_and_still_gets_its_page(tmp_path, kernels):
     notebook = notebook_of(tmp_path / "n.ipynb", "print('before')", "# the second\n1 / 0", "print('after')")
 
-    failure = run_notebook(notebook, tmp_path / "out.ipynb", {})
+    failure = run_notebook(notebook, tmp_path / "out.ipynb", {}, kernels=kernels)
     pages.make_page(tmp_path / "out.ipynb", tmp_path / "p.html", run_id="r", name="n", failure=failure)
 
     assert failure == "ZeroDivisionError: division by zero (in the cell that begins with “# the second”)"
@@ -134,20 +149,48 @@ def test_a_failing_notebook_says_where_and_still_gets_its_page(tmp_path):
     assert "after" not in told.replace("print('after')", "")
 
 
-def test_a_kernel_that_dies_is_told_and_still_gets_its_page(tmp_path):
+def test_a_kernel_that_dies_is_told_and_still_gets_its_page(tmp_path, kernels):
     notebook = notebook_of(tmp_path / "n.ipynb", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "2")
 
-    failure = run_notebook(notebook, tmp_path / "out.ipynb", {})
+    failure = run_notebook(notebook, tmp_path / "out.ipynb", {}, kernels=kernels)
     pages.make_page(tmp_path / "out.ipynb", tmp_path / "p.html", run_id="r", name="n", failure=failure)
 
     assert "The kernel died" in failure
     assert "The kernel died" in soup(tmp_path / "p.html").find(role="alert").get_text()
 
 
-def test_a_cell_that_takes_too_long_is_told(tmp_path):
+def test_a_cell_that_takes_too_long_is_told(tmp_path, kernels):
     notebook = notebook_of(tmp_path / "n.ipynb", "import time\ntime.sleep(60)")
 
-    assert "longer than 1 s" in run_notebook(notebook, tmp_path / "out.ipynb", {}, cell_timeout_s=1)
+    assert "longer than 1 s" in run_notebook(notebook, tmp_path / "out.ipynb", {}, cell_timeout_s=1, kernels=kernels)
+
+
+def said_by(tmp_path: Path, code: str, kernels: type[AsyncKernelManager]) -> str:
+    notebook = notebook_of(tmp_path / "n.ipynb", code)
+    assert run_notebook(notebook, tmp_path / "out.ipynb", {}, kernels=kernels) is None
+    (cell,) = [c for c in nbformat.read(tmp_path / "out.ipynb", as_version=4).cells if c.cell_type == "code"]
+    return "".join(output.get("text", output.output_type) for output in cell.outputs)
+
+
+def test_a_kernel_knows_nothing_of_the_one_before_and_works_beside_its_notebook(tmp_path, kernels):
+    code = "import builtins, os; print(hasattr(builtins, 'left'), os.getcwd(), end=''); builtins.left = 1"
+
+    assert [said_by(tmp_path, code, kernels) for _ in range(2)] == [f"False {tmp_path}"] * 2
+
+
+def test_a_plot_made_with_pyplot_is_shown(tmp_path, kernels):
+    code = "from matplotlib import pyplot; pyplot.plot([1]); None"
+
+    assert "display_data" in said_by(tmp_path, code, kernels)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
+def test_the_process_that_is_forked_ends_with_its_report(tmp_path):
+    with forked_kernels() as manager:
+        pid = int(said_by(tmp_path, "import os; print(os.getppid(), end='')", manager))
+        assert psutil.pid_exists(pid)
+
+    assert not psutil.pid_exists(pid)
 
 
 def test_values_of_a_file_are_text_in_a_page(tmp_path):

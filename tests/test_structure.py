@@ -21,6 +21,7 @@ LEVELS = [
     {"ingest", "query"},
     {"stats", "terminal", "corrections", "explain"},
     {"report.show", "report.engine", "report.page"},
+    {"report.kernels"},
     {"report.run"},
     {"__init__", "__main__", "report.__init__"},
 ]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import papermill
+from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from traitlets.config import Config
 
@@ -15,11 +16,18 @@ from foundation.errors import ReportError
 _ENCRYPTED = {"transport_encryption": "auto"}
 
 
-def run_notebook(notebook: Path, copy: Path, given: Mapping[str, Any], *, cell_timeout_s: int = 3_600) -> str | None:
+def run_notebook(
+    notebook: Path,
+    copy: Path,
+    given: Mapping[str, Any],
+    *,
+    cell_timeout_s: int = 3_600,
+    kernels: type[AsyncKernelManager] = AsyncKernelManager,
+) -> str | None:
     """Run *notebook* with those of the *given* parameters that it declares; the executed one is written to *copy*.
 
     Returns None when it ran to its end, else why not. Only texts, numbers and booleans may be given: papermill
-    writes other values into the code as they are.
+    writes other values into the code as they are. *kernels* start the kernel.
     """
     declared = papermill.inspect_notebook(_literal(notebook))
     parameters = {name: value for name, value in given.items() if name in declared}
@@ -29,8 +37,10 @@ def run_notebook(notebook: Path, copy: Path, given: Mapping[str, Any], *, cell_t
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         papermill.execute_notebook(
-            _literal(notebook), _literal(copy), parameters=parameters, cwd=notebook.parent, progress_bar=False,
+            _literal(notebook), _literal(copy), parameters=parameters, progress_bar=False,
             execution_timeout=cell_timeout_s,
+            kernel_manager_class=kernels,
+            resources={"metadata": {"path": str(notebook.parent)}},  # papermill's own cwd is that of all its threads
             kernel_name="python3",  # that of this environment, whatever the notebook was last opened with
             config=Config({"AsyncKernelManager": _ENCRYPTED, "KernelManager": _ENCRYPTED}),
         )  # fmt: skip

@@ -2,21 +2,25 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from foundation.ahead import WORTH_IT
 from foundation.errors import ReportError
 from foundation.ingest import choose
 from foundation.ledger import end_run, new_run_id
 from foundation.query import Database
 from foundation.source import Source
-from foundation.stats import attention, load_of, loads, reasons
+from foundation.stats import attention, files_of, loads, reasons
 from foundation.store import Store
 
 _COUNTS = ("read", "inserted", "updated", "unchanged", "rejected")
 _ABOUT_ALL: dict[str, set[str]] = {"02_overview": set(), "03_explore": {"orders", "external_factors"}}  # what they need
+
+_WAIT_S = 600  # for each other: two notebooks that load at a time take turns in writing
 
 
 @dataclass
@@ -69,29 +73,59 @@ def make_report(
         pass
     report = Report(run_id := new_run_id(), out / run_id)
     (report.folder / "notebooks").mkdir(parents=True)
-    given = {"data": str(data.absolute()), "db": str(db.absolute()), "run_id": run_id, **parameters}
-    for source in chosen:
-        _add(report, Page("01_ingest", source.name), given | {"source": source.name})
-        if _is_stopped(db, run_id):
-            break
-    for name, needed in _ABOUT_ALL.items():
-        if needed <= {source.name for source in sources}:
-            _add(report, Page(name), given)
+    given = {"data": str(data.absolute()), "db": str(db.absolute()), "run_id": run_id, "wait_s": _WAIT_S, **parameters}
+    overviews = [name for name, needed in _ABOUT_ALL.items() if needed <= {source.name for source in sources}]
+    _run_all(report, chosen, overviews, given, side_by_side=_side_by_side(chosen, data))
     _close(report, db, sources)
     return report
 
 
-def _add(report: Report, page: Page, given: dict[str, Any]) -> None:
+def _side_by_side(chosen: Sequence[Source], data: Path) -> int:
+    """How many notebooks run at a time: a large file keeps two processors busy by itself."""
+    files = [data / source.file_name for source in chosen]
+    return 1 if any(file.is_file() and file.stat().st_size >= WORTH_IT for file in files) else 2
+
+
+def _run_all(
+    report: Report, chosen: Sequence[Source], overviews: Sequence[str], given: dict[str, Any], *, side_by_side: int
+) -> None:
+    """One notebook for each source, behind those of its parents, then those that tell of all."""
+    from foundation.report.kernels import forked_kernels
+
+    with ThreadPoolExecutor(side_by_side) as pool, forked_kernels() as kernels:
+
+        def run(page: Page, after: Iterable["Future[Page | None]"], **more: str) -> "Future[Page | None]":
+            return pool.submit(_run, report, page, given | more, kernels, list(after))
+
+        loading: dict[str, Future[Page | None]] = {}
+        for source in chosen:
+            parents = [loading[name] for name in source.references.values() if name in loading]
+            loading[source.name] = run(Page("01_ingest", source.name), parents, source=source.name)
+        wait(loading.values())
+        telling = [run(Page(name), ()) for name in overviews]
+        report.pages += [page for made in (*loading.values(), *telling) if (page := made.result())]
+
+
+def _run(
+    report: Report, page: Page, given: dict[str, Any], kernels: Any, after: "list[Future[Page | None]]"
+) -> Page | None:
+    """Run a notebook and make its page; none for a source that is not loaded because a load before it was stopped."""
+    from jupyter_core.utils import ensure_event_loop
+
     from foundation.report.engine import run_notebook
     from foundation.report.page import make_page
 
-    print(f"{page.name} {page.source}".rstrip(), file=sys.stderr, flush=True)
+    wait(after)
+    if page.source and _is_stopped(given["db"], report.run_id):
+        return None
+    sys.stderr.write(f"{page.name} {page.source}".rstrip() + "\n")  # in one piece, for two may write
     copy = report.folder / page.notebook
-    page.failure = run_notebook(_notebook(page.name), copy, given)
+    page.failure = run_notebook(_notebook(page.name), copy, given, kernels=kernels)
+    ensure_event_loop().close()  # papermill leaves one in each thread
     page.title = make_page(
         copy, report.folder / page.href, run_id=report.run_id, name=page.source, failure=page.failure
     )
-    report.pages.append(page)
+    return page
 
 
 def _notebook(name: str) -> Path:
@@ -103,7 +137,7 @@ def _notebook(name: str) -> Path:
     raise ReportError(f"{name}.ipynb: not found beside the package; run from a checkout of the project")
 
 
-def _is_stopped(db: Path, run_id: str) -> bool:
+def _is_stopped(db: str, run_id: str) -> bool:
     with Database(db) as database:
         return any(load["status"] == "stopped" for load in loads(database, run_id))
 
@@ -111,8 +145,7 @@ def _is_stopped(db: Path, run_id: str) -> bool:
 def _close(report: Report, db: Path, sources: Sequence[Source]) -> None:
     """Write what the run came to: its entry in the ledger, its index, the index of all runs."""
     with Database(db, sources=sources) as database:
-        seen = {load["source"]: load for load in loads(database, report.run_id) if load["kind"] == "file"}
-        told = [load_of(database, report.run_id, name) for name in seen]
+        told = files_of(database, report.run_id)
         points, why = attention(database, report.run_id), reasons(database, run_id=report.run_id)
     statuses = {load["status"] for load in told}
     failed = any(page.failure for page in report.pages)
