@@ -28,6 +28,12 @@ test: .venv/ready  ## format, lint, types, tests, and the notebooks as tests
 soak: .venv/ready  ## the long sweeps: every fault, every kill, ten thousand examples (hours)
 	FOUNDATION_SOAK=1 $(BIN)/pytest --quiet -rA tests/test_lines.py tests/test_faults.py tests/test_machine.py tests/test_crash.py
 
+bench: .venv/ready .venv-bench/ready  ## load the same files with the peers, in turn (half an hour; needs the sqlite3 shell)
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+.venv-bench/ready: benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-bench && .venv-bench/bin/pip install --quiet --disable-pip-version-check -r $< && touch $@
+
 lab: .venv/ready  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
@@ -41,6 +47,6 @@ lock: .venv/ready  ## pin all packages again, newest versions first (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -o requirements.lock
 
 clean:  ## take away what was made, but no report
-	rm -rf .venv .mypy_cache .ruff_cache .hypothesis .coverage* build dist
+	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .hypothesis .coverage* build dist
 
-.PHONY: help report test soak lab notebooks sample lock clean
+.PHONY: help report test soak bench lab notebooks sample lock clean

@@ -57,13 +57,18 @@ def new_run_id() -> str:
 
 def begin_run(store: Store, run_id: str, options: Mapping[str, Any]) -> None:
     """Enter a run, or open it again: the notebooks of a report share one."""
+    try:
+        versions = _versions()
+    except OSError as error:
+        told = f"{error.filename} cannot be read, {error.strerror}"
+        raise StoreError(f"{store.path}: {told}; mend that and run the same command again") from error
     with store.transaction():
         store.execute(
             """
             INSERT INTO _runs (run_id, started, status, options, versions) VALUES (?, ?, 'running', ?, ?)
             ON CONFLICT (run_id) DO UPDATE SET status = 'running', finished = NULL
             """,
-            (run_id, now(), json.dumps(options), _versions()),
+            (run_id, now(), json.dumps(options), versions),
         )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from conftest import SOUND
 
-from foundation import SOURCES, Load, StoreError
+from foundation import SOURCES, Load, StoreError, ledger
 from foundation.ledger import (
     begin_run,
     checkpoint,
@@ -72,6 +72,17 @@ def check(store: Store, load: Load) -> None:
 
 def missing(column: str) -> Error:
     return Error("schema", "missing", column, "", "Field required")
+
+
+def test_a_package_of_which_nothing_can_be_read_is_told(store, monkeypatch):
+    def fail(_: str) -> str:
+        raise OSError(28, "No space left on device", "METADATA")
+
+    monkeypatch.setattr(ledger, "version", fail)
+    ledger._versions.cache_clear()
+
+    with pytest.raises(StoreError, match=r"test\.db: METADATA cannot be read, No space left on device; mend that"):
+        begin_run(store, "another", {})
 
 
 def test_a_run_is_named_for_its_second():
