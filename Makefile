@@ -28,7 +28,7 @@ test: .venv/ready  ## format, lint, types, tests, and the notebooks as tests
 soak: .venv/ready  ## the long sweeps: every fault, every kill, ten thousand examples (hours)
 	FOUNDATION_SOAK=1 $(BIN)/pytest --quiet -rA tests/test_lines.py tests/test_faults.py tests/test_machine.py tests/test_crash.py
 
-bench: .venv/ready .venv-bench/ready  ## load the same files with the peers, in turn (half an hour; needs the sqlite3 shell)
+bench: .venv/ready .venv-bench/ready  ## load the same files with the peers, in turn (needs the sqlite3 shell)
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 .venv-bench/ready: benchmarks/requirements.txt

@@ -21,7 +21,7 @@ from foundation.source import Source, in_order
 from foundation.store import Store, connect, told
 from foundation.validate import Verdict
 
-LARGE = 100_000  # records; from there on counting takes longer than opening a second connection for it
+LARGE = 100_000  # records; from there on a second connection counts them beside the making of their indexes
 SMALLEST_CHUNK = 50  # records; below that a chunk saves no memory worth having
 Progress = Callable[[Load, int, int], None]  # the load, bytes done, bytes in all
 
@@ -68,9 +68,8 @@ def ingest(
 
     *only* names the sources to load, all by default; *chunk_size* is in records, *memory_limit* in bytes. A file
     that was loaded and has not changed is skipped unless *again*; one whose load was cut off goes on where it
-    stopped. With two *workers* a second process reads and judges what is large; more are not used. While
-    another process writes to *db*, at most *wait_s* seconds are waited. *progress* is called, *is_stopped* asked,
-    after every chunk.
+    stopped. With two *workers* a second process reads and judges what is large. While another process
+    writes to *db*, at most *wait_s* seconds are waited. *progress* is called, *is_stopped* asked, after every chunk.
 
     Raises SourceError when *data* is no folder with any of the files, StoreError when *db* cannot be written,
     SchemaError when its tables were made from other declarations, FoundationError when a file cannot be read on.
