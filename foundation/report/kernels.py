@@ -1,8 +1,8 @@
 """Kernels that start in a third of the time: forks of a process that has imported what every notebook imports.
 
 Each notebook has a fresh process all the same. Nothing runs in the process that is forked but its imports and the loop
-below: no kernel, no database, no thread of ours. Only Linux forks such a process safely; elsewhere kernels are started as
-usual.
+below: no kernel, no database, no thread of ours. Only Linux forks such a process safely; elsewhere
+kernels start as usual.
 """
 
 import io
