@@ -11,7 +11,8 @@ from foundation.errors import (
 )
 from foundation.ingest import Run, ingest
 from foundation.ledger import Load
-from foundation.query import Database, Page, Query
+from foundation.pages import Page
+from foundation.query import Database, Query
 from foundation.query import Database as open  # noqa: N813  # meant: foundation.open(path)
 from foundation.source import Record, Source, load_sources, with_parents
 

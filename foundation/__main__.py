@@ -165,19 +165,21 @@ def _page(options: argparse.Namespace) -> int:
             column, equals, value = condition.partition("=")
             if not equals:
                 raise FoundationError(f"--where {condition}: write it as COL=VALUE")
-            query = query.where(**{column: value or None})
+            is_list = column.endswith(("__in", "__between"))
+            query = query.where({column: value.split(",") if is_list else value or None})
         query = query.order_by(*options.order_by)
         if options.columns:
             query = query.select(*options.columns.split(","))
         page = query.page(options.size, after=options.after, number=options.page)
     if options.format == "json":
-        show_json({"rows": page.records(), "next": page.next, "total": page.total})
+        show_json({"rows": page.records(), "next": page.next, "previous": page.previous, "total": page.total})
     elif options.format == "csv":
         write_csv(sys.stdout, page.columns, page.rows)
     else:
-        show_table(page.columns, page.rows, title=f"{options.table}: {len(page.rows):,} of {page.total:,} rows")
-        if page.next:
-            print(f"The next page: --after {page.next}", file=sys.stderr)
+        show_table(page.columns, page.rows, title=f"{options.table}: {page.told()}")
+        for name, token in (("previous", page.previous), ("next", page.next)):
+            if token:
+                print(f"The {name} page: --after {token}", file=sys.stderr)
     return 0
 
 

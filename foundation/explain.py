@@ -16,8 +16,8 @@ def explain(database: Database, table: str, key: str) -> dict[str, Any]:
     `note` says why. Raises QueryError when no record with this key was ever seen.
     """
     query = database[table]
-    name = database.tables[table].key
-    row = next(iter(query.where(**{name: key}).page(1).records()), None)
+    (name,) = database.tables[table].key
+    row = next(iter(query.where({name: key}).page(1).records()), None)
     rejects = _rejects(database, table, key)
     if row is None and not rejects:
         raise QueryError(f"{table} has no row with {name} {key}, and no record with that key was rejected")
@@ -28,7 +28,7 @@ def explain(database: Database, table: str, key: str) -> dict[str, Any]:
 
 
 def _origin(database: Database, table: str, key: Any) -> dict[str, Any]:
-    name = quote(database.tables[table].key)
+    name = quote(database.tables[table].key[0])
     cursor = database.rows(
         f"""
         SELECT l.path, l.sha256, _record AS record, l.load_id, l.kind, l.origin, l.started, l.fingerprint,

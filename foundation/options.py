@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from foundation.memory import parse_bytes
+from foundation.seek import WORDS
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -69,12 +70,15 @@ def _add_stats(verb: argparse.ArgumentParser) -> None:
 def _add_page(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("table", metavar="TABLE")
     _add_db(verb)
-    verb.add_argument("--where", action="append", default=[], metavar="COL=VALUE", help="COL= finds missing values")
+    verb.add_argument(
+        "--where", action="append", default=[], metavar="COL=VALUE",
+        help=f"COL= finds missing values; COL__WORD=VALUE with {', '.join(WORDS)}: lists with commas",
+    )  # fmt: skip
     verb.add_argument("--order-by", action="append", default=[], metavar="COL or -COL", help="a minus: descending")
-    verb.add_argument("--columns", metavar="A,B", help="only these columns")
+    verb.add_argument("--columns", metavar="A,B", help="only these columns; client_id.city follows a reference")
     verb.add_argument("--size", type=_positive, default=100, metavar="N", help="rows on the page (100)")
     place = verb.add_mutually_exclusive_group()
-    place.add_argument("--after", metavar="TOKEN", help="the page behind the one that gave this token")
+    place.add_argument("--after", metavar="TOKEN", help="the page that this token of another leads to")
     place.add_argument("--page", type=_positive, metavar="N", help="the page with this number, from 1")
     verb.add_argument("--format", choices=("table", "csv", "json"), default="table")
 

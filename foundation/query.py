@@ -1,26 +1,37 @@
 """Read a database back: lazy queries that become pages, streams, frames or a count.
 
 Pages seek by key, not by OFFSET: the last page of a million rows costs what the first one does. The order is made
-total by the table's key, and NULLs stand first when ascending, last when descending, as SQLite sorts them.
+total by the table's key, in the direction of the last column; NULLs stand first when ascending, last when
+descending, as SQLite sorts them. Rows of a SELECT have no key: with `order_by` all their columns make the order
+total, without it they keep the order of the SELECT and pages count their way.
+
+A page, a stream and a frame each see one state of the data. A page behind a token sees the state in which the first
+page was read; when it is there no longer, because somebody has loaded, the token is refused in words. So nobody who
+pages through meets a row twice or misses one.
 """
 
-import base64
-import binascii
-import hashlib
-import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from functools import cached_property, partial
 from pathlib import Path
+from sys import getsizeof
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from foundation.cache import Cache
 from foundation.delivery import SOURCES
+from foundation.display import table as html_table
 from foundation.errors import QueryError
+from foundation.memory import parse_bytes
+from foundation.pages import Page
+from foundation.paging import Asking, Token, digest, fits, read_page, read_token
+from foundation.relation import Relation, selected, tables
+from foundation.seek import Condition, Order, Term, both, order_sql
 from foundation.source import Source
-from foundation.store import connect, quote, told
-from foundation.validate import Value
+from foundation.store import connect, told
+from foundation.validate import Row, Value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,39 +39,20 @@ if TYPE_CHECKING:
 _DTYPES = {"INTEGER": "Int64", "REAL": "Float64", "TEXT": "string"}
 
 
-class Page(NamedTuple):
-    """Some rows of a query, in its order; `next` is the token of the page after it, None on the last one."""
-
-    columns: tuple[str, ...]
-    rows: list[tuple[Value, ...]]
-    next: str | None
-    total: int
-
-    def records(self) -> list[dict[str, Value]]:
-        """The rows as mappings from column to value."""
-        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
-
-
-class _Table(NamedTuple):
-    """What the schema says of a table."""
-
-    types: dict[str, str]
-    required: set[str]
-    key: str
-
-
 class Database:
     """A database opened for reading only; `db["orders"]` is a lazy query, `list(db)` names the tables.
 
-    *sources* tell which texts are timestamps, for frames.
+    *sources* tell which texts are timestamps, for frames. *cache* bounds, in bytes or as "64MB", what is kept of
+    pages, frames and counts until the data changes; False keeps nothing.
     """
 
-    def __init__(self, path: str | Path, *, sources: Sequence[Source] = SOURCES) -> None:
+    def __init__(self, path: str | Path, *, sources: Sequence[Source] = SOURCES, cache: int | str = "64MB") -> None:
         self.path = Path(path)
         self.connection = connect(self.path, read_only=True)
+        self._watch = self.connection.cursor()  # one for all: a cached page takes no longer than asking for the state
         self.sources = {s.name: s for s in sources}
-        names = self.rows("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB '_*' ORDER BY rowid")
-        self.tables = {name: self._describe(name) for (name,) in names}
+        self.cache = Cache(parse_bytes(cache) if isinstance(cache, str) else int(cache))
+        self.tables = tables(self.rows, self.sources)
 
     def __enter__(self) -> Self:
         return self
@@ -71,8 +63,9 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file and of what is cached."""
         self.connection.close()
+        self.cache.clear()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.tables)
@@ -80,7 +73,27 @@ class Database:
     def __getitem__(self, table: str) -> "Query":
         if table not in self.tables:
             raise QueryError(f"no table {table!r}; there are {', '.join(self.tables)}")
-        return Query(self, table)
+        return Query(self, self.tables[table])
+
+    def sql(self, select: str, values: Sequence[Any] = ()) -> "Query":
+        """The rows of any SELECT as a lazy query; *values* are bound to its question marks.
+
+        Raises StoreError when SQLite does not take it.
+        """
+        return Query(self, selected(self.rows, select, values))
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self.tables)
+
+    def __repr__(self) -> str:
+        return f"<Database {self.path}: {', '.join(f'{name} {self[name].count():,}' for name in self)}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, self[name].count(), len(one.columns), ", ".join(one.key), ", ".join(one.references.values()))
+            for name, one in self.tables.items()
+        ]
+        return html_table(("table", "rows", "columns", "key", "refers to"), rows, caption=str(self.path))
 
     @property
     def version(self) -> int:
@@ -92,171 +105,217 @@ class Database:
         with told(self.path):
             return self.connection.execute(sql, parameters)
 
-    def _describe(self, table: str) -> _Table:
-        columns = [
-            row for row in self.rows("SELECT name, type, \"notnull\", pk FROM pragma_table_info(?)", (table,))
-            if not row[0].startswith("_")
-        ]  # fmt: skip
-        key = next(name for name, _, _, is_key in columns if is_key)
-        required = {name for name, _, notnull, is_key in columns if notnull or is_key}
-        return _Table({name: kind for name, kind, _, _ in columns}, required, key)
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read inside is of one state of the data."""
+        if self.connection.in_transaction:
+            yield
+            return
+        self.rows("BEGIN")
+        try:
+            yield
+        finally:
+            self.connection.rollback()
+
+    def seen(self) -> int:
+        """A number that is another one once any other connection has changed the database; asking takes no time."""
+        # sqlite.org/pragma.html#pragma_data_version: this connection itself only reads.
+        found: int = self._watch.execute("PRAGMA data_version").fetchone()[0]
+        return found
 
 
 @dataclass(frozen=True)
 class Query:
-    """Rows of a table that are wanted; nothing is read until a page, a stream, a frame or a count is."""
+    """Rows that are wanted; nothing is read until a page, a stream, a frame, a count or the rows themselves are."""
 
     database: Database
-    table: str
-    filters: tuple[tuple[str, Value], ...] = ()
+    relation: Relation
+    filters: tuple[tuple[Term, Condition], ...] = ()
     order: tuple[tuple[str, bool], ...] = ()  # column, descending
     columns: tuple[str, ...] = ()
 
-    def where(self, **equals: Value) -> "Query":
-        """Rows in which each column has its value; None finds missing values."""
-        checked = tuple((self._known(name), self._fitting(name, value)) for name, value in equals.items())
-        return replace(self, filters=self.filters + checked)
+    def where(self, conditions: Mapping[str, Any] | None = None, /, **more: Any) -> "Query":
+        """Rows that meet all conditions: `column=value`, None for a missing one, or `column__word=value`.
+
+        The words: `not` (missing values are others too), `gt`, `gte`, `lt`, `lte`, `between` (both ends included),
+        `in`, `startswith`, `contains`; texts are compared character for character. A column of the row that a
+        reference leads to is `{"client_id.client_name": value}`.
+        """
+        found = [self.relation.condition(name, value) for name, value in {**(conditions or {}), **more}.items()]
+        return replace(self, filters=(*self.filters, *found))
 
     def order_by(self, *names: str) -> "Query":
         """Rows in the order of these columns, those with a minus before their name descending."""
-        order = tuple((self._known(name.removeprefix("-")), name.startswith("-")) for name in names)
+        order = tuple((name.removeprefix("-"), name.startswith("-")) for name in names)
+        for name, _ in order:
+            self.relation.term(name)
         return replace(self, order=order)
 
     def select(self, *names: str) -> "Query":
-        """Only these columns, in this order."""
-        return replace(self, columns=tuple(map(self._known, names)))
+        """Only these columns, in this order; `client_id.city` is a column of the row that `client_id` refers to."""
+        for name in names:
+            self.relation.term(name)
+        return replace(self, columns=names)
+
+    def __getitem__(self, names: str | tuple[str, ...]) -> "Query":
+        return self.select(*((names,) if isinstance(names, str) else names))
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self.relation.columns)
 
     def count(self) -> int:
         """How many rows there are; of a whole table the ledger knows, so that asking takes no time at any size."""
-        if not self.filters:
-            counted = "SELECT coalesce(sum(inserted), 0) FROM _loads WHERE source = ?"
-            return int(self.database.rows(counted, (self.table,)).fetchone()[0])
-        where, values = self._conditions()
-        return int(self.database.rows(f"SELECT count(*) FROM {quote(self.table)}{where}", values).fetchone()[0])
+        return int(self._cached(self._count, lambda _: 100, "count"))
+
+    def _count(self, _: str = "") -> int:
+        table = self.relation.name
+        if not self.filters and table in self.database.sources and self.relation.key:
+            sql, values = "SELECT coalesce(sum(inserted), 0) FROM _loads WHERE source = ?", (table,)
+        else:
+            where = self._where()
+            used = [term for term, _ in self.filters]
+            sql = f"SELECT count(*) FROM {self.relation.from_sql(used)} WHERE {where.sql}"
+            values = (*self.relation.values, *where.values)
+        return int(self.database.rows(sql, values).fetchone()[0])
 
     def page(self, size: int = 100, *, after: str | None = None, number: int | None = None) -> Page:
-        """A page of *size* rows: the first, the one behind the token *after*, or page *number* counted from 1.
+        """A page of *size* rows: the first, the one that a token leads to, or page *number* counted from 1.
 
-        Raises QueryError when the token belongs to another query or the data has changed since it was made.
+        The token is `next` or `previous` of a page. Raises QueryError when it belongs to another query or the data
+        has changed since it was made.
         """
         if size < 1 or (number is not None and number < 1):
             raise QueryError(f"the size and the number of a page must be at least 1, got {size} and {number}")
-        place, total = self._place(after) if after else (None, self.count())
-        where, values = self._conditions(place)
-        shown = self._shown()
-        order = self._total_order()
-        listed = ", ".join(quote(name) for name in (*shown, *(name for name, _ in order)))
-        sorting = ", ".join(f"{quote(name)}{' DESC' if down else ''}" for name, down in order)
-        offset = f" OFFSET {(number - 1) * size:d}" if number else ""
-        sql = f"SELECT {listed} FROM {quote(self.table)}{where} ORDER BY {sorting} LIMIT {size + 1:d}{offset}"
-        found = self.database.rows(sql, values).fetchall()
-        token = self._token(found[size - 1][len(shown) :], total) if len(found) > size else None
-        return Page(shown, [row[: len(shown)] for row in found[:size]], token, total)
+        if after is not None and number is not None:
+            raise QueryError("a page has a token or a number, not both")
+        found: Page = self._cached(self._page, _bytes_of, size, after, number)
+        return found
 
     def stream(self, chunk_size: int = 1_000) -> Iterator[list[dict[str, Value]]]:
-        """All rows, *chunk_size* at a time; one chunk is held."""
-        where, values = self._conditions()
-        sorting = ", ".join(f"{quote(name)}{' DESC' if down else ''}" for name, down in self._total_order())
-        listed = ", ".join(map(quote, self._shown()))
-        cursor = self.database.rows(f"SELECT {listed} FROM {quote(self.table)}{where} ORDER BY {sorting}", values)
-        while rows := cursor.fetchmany(chunk_size):
-            yield [dict(zip(self._shown(), row, strict=True)) for row in rows]
+        """All rows, *chunk_size* at a time, as mappings; one chunk is held.
+
+        The stream has a connection of its own and sees the state of the data in which it began. A loader goes on
+        meanwhile. What is not read to its end is let go of by `close()`, or when nobody holds it.
+        """
+        if chunk_size < 1:
+            raise QueryError(f"the size of a chunk must be at least 1, got {chunk_size}")
+        names = self._shown()
+        return ([dict(zip(names, row, strict=True)) for row in rows] for rows in self._chunks(chunk_size))
+
+    def __iter__(self) -> Iterator[dict[str, Value]]:
+        return (record for chunk in self.stream() for record in chunk)
 
     def frame(self) -> "pd.DataFrame":
-        """All rows as a pandas frame, with nullable types and timestamps as such."""
+        """All rows as a pandas frame, with nullable types and timestamps as such; it is the caller's own."""
+        found: pd.DataFrame = self._cached(self._frame, lambda frame: int(frame.memory_usage(deep=True).sum()), "frame")
+        return found.copy() if self.database.cache.limit else found
+
+    def _frame(self, _: str) -> "pd.DataFrame":
+        return self.as_frame([row for rows in self._chunks(10_000) for row in rows])
+
+    def as_frame(self, rows: Sequence[Row]) -> "pd.DataFrame":
+        """Rows of this query as a pandas frame."""
         import pandas as pd
 
-        records = [record for chunk in self.stream() for record in chunk]
-        frame = pd.DataFrame(records, columns=list(self._shown()))
-        source = self.database.sources.get(self.table)
-        kinds = {c.name: c.kind for c in source.columns} if source else {}
-        for name in frame.columns:
-            if kinds.get(name) in (datetime, date):
-                frame[name] = pd.to_datetime(frame[name], format="ISO8601")
-            else:
-                frame = frame.astype({name: _DTYPES[self._schema.types[name]]})
-        return frame
+        columns = zip(*rows, strict=True) if rows else [()] * len(self._shown())
+        return pd.DataFrame({
+            term.name: pd.to_datetime(pd.Series(values, dtype="string"), format="ISO8601") if term.is_time
+            else pd.Series(values, dtype=_DTYPES[term.kind]) if term.kind
+            else pd.Series(values, dtype=object).convert_dtypes()
+            for term, values in zip(self._terms(), columns, strict=True)
+        })  # fmt: skip
 
-    @property
-    def _schema(self) -> _Table:
-        return self.database.tables[self.table]
+    def __repr__(self) -> str:
+        order = ", ".join(f"-{name}" if down else name for name, down in self.order)
+        told = [both([c for _, c in self.filters]).sql] if self.filters else []
+        told += [f"by {order}"] if order else []
+        return f"<Query of {self.relation.name}{': ' if told else ''}{', '.join(told)}>"
 
-    def _shown(self) -> tuple[str, ...]:
-        return self.columns or tuple(self._schema.types)
+    def _repr_html_(self) -> str:
+        return self.page(10)._repr_html_()
 
-    def _known(self, name: str) -> str:
-        if name not in self._schema.types:
-            raise QueryError(f"{self.table} has no column {name!r}; it has {', '.join(self._schema.types)}")
-        return name
+    def _cached(self, find: Callable[..., Any], size: Callable[[Any], int], *given: Any) -> Any:
+        database = self.database
+        return database.cache.get((self._question, given, database.seen()), partial(find, *given), size)
 
-    def _fitting(self, name: str, value: Value) -> Value:
-        kind = self._schema.types[name]
-        if value is None or kind == "TEXT":
-            return value if value is None else str(value)
-        try:
-            return int(value) if kind == "INTEGER" else float(value)
-        except ValueError:
-            raise QueryError(f"{self.table}.{name} holds numbers ({kind}), got {value!r}") from None
-
-    def _total_order(self) -> tuple[tuple[str, bool], ...]:
-        """The order asked for, made total by the key."""
-        key = self._schema.key
-        return self.order if key in dict(self.order) else (*self.order, (key, False))
-
-    def _conditions(self, place: Sequence[Value] | None = None) -> tuple[str, list[Value]]:
-        """The WHERE clause, for the rows behind *place* if one is given, and what to bind to it."""
-        parts = [f"{quote(name)} IS ?" for name, _ in self.filters]
-        values = [value for _, value in self.filters]
-        if place is not None:
-            sql, bound = _behind(self._total_order(), place, self._schema.required)
-            parts.append(sql)
-            values += bound
-        return (" WHERE " + " AND ".join(parts) if parts else ""), values
-
+    @cached_property
     def _name(self) -> str:
         """What a token must belong to."""
-        told = json.dumps([self.table, self.filters, self._total_order()])
-        return hashlib.sha256(told.encode()).hexdigest()[:12]
+        return digest(self.relation.origin, self.relation.values, [c for _, c in self.filters], self.order)
 
-    def _token(self, place: Sequence[Value], total: int) -> str:
-        told = json.dumps([self.database.version, self._name(), list(place), total])
-        return base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
+    @cached_property
+    def _question(self) -> str:
+        """What an answer in the cache must belong to."""
+        return self._name + digest(self._shown())
 
-    def _place(self, token: str) -> tuple[list[Value], int]:
-        """Where the page before has ended, and how many rows there are: to count them again would take longer."""
-        try:
-            told = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-            version, name, place, total = told
-            place, total = list(place), int(total)
-        except (binascii.Error, ValueError, TypeError):
-            raise QueryError(f"{token!r} is no token of a page; take it from `next` of the page before") from None
-        if name != self._name() or len(place) != len(self._total_order()):
-            raise QueryError("the token belongs to a query with another table, filter or order; begin without one")
-        if version != self.database.version:
-            raise QueryError("the data has changed since the token was made; begin again with the first page")
-        return place, total
+    def _shown(self) -> tuple[str, ...]:
+        return self.columns or tuple(self.relation.columns)
+
+    def _terms(self) -> list[Term]:
+        return [self.relation.term(name) for name in self._shown()]
+
+    def _total_order(self) -> Order:
+        """The order asked for, made total by the key or, where rows have none, by all columns; empty for none."""
+        if not self.order and not self.relation.key:
+            return []
+        given = dict(self.order)
+        last = self.order[-1][1] if self.order else False
+        more = [(name, last) for name in self.relation.key or self.relation.columns if name not in given]
+        return [(self.relation.term(name), down) for name, down in (*given.items(), *more)]
+
+    def _where(self, *more: Condition) -> Condition:
+        return both([*(found for _, found in self.filters), *more])
+
+    def _select(
+        self, order: Order, shown: Sequence[Term], where: Condition, index: str | None = None
+    ) -> tuple[str, tuple[Any, ...]]:
+        """A SELECT of these columns in this order, and what is bound to it."""
+        used = [*shown, *(term for term, _ in order), *(term for term, _ in self.filters)]
+        source = self.relation.from_sql(used, index=index)
+        sql = f"SELECT {', '.join(term.sql for term in shown)} FROM {source} WHERE {where.sql}"
+        return sql + (f" ORDER BY {order_sql(order)}" if order else ""), (*self.relation.values, *where.values)
+
+    def _chunks(self, size: int) -> Iterator[list[Row]]:
+        """All rows, from a connection that nobody else uses."""
+        sql, values = self._select(self._total_order(), self._terms(), self._where())
+        with closing(connect(self.database.path, read_only=True)) as connection, told(self.database.path):
+            cursor = connection.execute(sql, values)
+            while rows := cursor.fetchmany(size):
+                yield rows
+
+    def _page(self, size: int, after: str | None, number: int | None) -> Page:
+        with self.database.snapshot():
+            version = self.database.version
+            if after is not None:
+                token = fits(read_token(after), self._name, version)
+            else:
+                token = Token(version, self._name, False, ((number or 1) - 1) * size, self._count(), (), 0)
+            found = read_page(self._asking(size, token.total), token, size)
+        return Page(self._shown(), *found, token.total, self, size)
+
+    def _asking(self, size: int, total: int) -> Asking:
+        order, relation = self._total_order(), self.relation
+        index = relation.index_for([term.name for term, _ in order])
+        # SQLite finds all rows that are wanted and sorts them. Where they are many, it is quicker to go along the
+        # index that sorts and leave out the others: size * rows / total of them are met until a page is full.
+        along = index is not None and bool(self.filters) and total**2 > size * replace(self, filters=()).count()
+        fetch = partial(self._fetch, index if along else None)
+        return Asking(fetch, order, bool(relation.key), index is not None)
+
+    def _fetch(
+        self, index: str | None, order: Order, stretches: Sequence[Condition], limit: int, offset: int
+    ) -> list[Row]:
+        """At most *limit* rows of the stretches one after the other, the values that sort them in front."""
+        found: list[Row] = []
+        for stretch in stretches or [both([])]:
+            shown = [*(term for term, _ in order), *self._terms()]
+            sql, values = self._select(order, shown, self._where(stretch), index)
+            found += self.database.rows(f"{sql} LIMIT ? OFFSET ?", (*values, limit - len(found), offset)).fetchall()
+            if len(found) >= limit:
+                break
+        return found
 
 
-def _behind(order: Sequence[tuple[str, bool]], place: Sequence[Value], required: set[str]) -> tuple[str, list[Value]]:
-    """SQL for the rows that come after *place*, and what to bind to it.
-
-    For the order `a, -b, key` it is `a > ? OR (a IS ? AND b < ?) OR (a IS ? AND b IS ? AND key > ?)`.
-    """
-    options, values = [], []
-    for i, (name, down) in enumerate(order):
-        same = [f"{quote(before)} IS ?" for before, _ in order[:i]]
-        options.append("(" + " AND ".join([*same, _after(name, down, place[i])]) + ")")
-        values += [*place[:i], *([] if place[i] is None else [place[i]])]
-    sql = "(" + " OR ".join(options) + ")"
-    first, down = order[0]
-    if place[0] is not None and (first in required or not down):
-        # The same said once more of the first column alone, as a range that an index can be entered with.
-        return f"{quote(first)} {'<=' if down else '>='} ? AND {sql}", [place[0], *values]
-    return sql, values
-
-
-def _after(name: str, down: bool, value: Value) -> str:
-    """SQL for a column to come after a value, NULLs being least."""
-    if value is None:
-        return "0" if down else f"{quote(name)} IS NOT NULL"
-    return f"({quote(name)} < ? OR {quote(name)} IS NULL)" if down else f"{quote(name)} > ?"
+def _bytes_of(page: Page) -> int:
+    """About how many bytes a page takes."""
+    return 1_000 + sum(100 + sum(map(getsizeof, row)) for row in page.rows)

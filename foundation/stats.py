@@ -135,7 +135,7 @@ def references(database: Database) -> list[dict[str, Any]]:
     told = []
     for source in database.sources.values():
         for column, parent in source.references.items():
-            key = quote(database.tables[parent].key)
+            key = quote(database.tables[parent].key[0])
             child = quote(source.name)
             alone = f"SELECT count(*) FROM {quote(parent)} WHERE {key} NOT IN (SELECT {quote(column)} FROM {child})"
             (rows,) = database.rows(f"SELECT count({quote(column)}) FROM {child}").fetchone()

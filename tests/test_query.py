@@ -56,7 +56,8 @@ def test_pages_cover_the_table_once_and_in_order(orders, order, size):
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: "+".join(order) or "key")
 def test_the_order_is_the_one_that_sqlite_gives(orders, db, order):
-    terms = [f"{name[1:]} DESC" if name.startswith("-") else name for name in (*order, "order_id")]
+    key = "-order_id" if order and order[-1].startswith("-") else "order_id"  # it goes the way of the last column
+    terms = [f"{name[1:]} DESC" if name.startswith("-") else name for name in (*order, key)]
 
     rows = [row["order_id"] for chunk in orders.order_by(*order).select("order_id").stream(4) for row in chunk]
 
@@ -69,7 +70,7 @@ def test_page_numbers_give_the_same_pages_as_tokens(orders):
     second = query.page(5, after=query.page(5).next)
 
     assert query.page(5, number=2) == second
-    assert query.page(5, number=4).rows == []
+    assert query.page(5, number=4).rows == ()
 
 
 def test_a_page_knows_how_many_rows_there_are_in_all(orders):
@@ -100,18 +101,6 @@ def test_pages_behind_a_token_do_not_count_again(orders):
 
 def test_none_finds_missing_values(orders):
     assert orders.where(actual_delivery_date=None).count() == 4
-
-
-def test_a_page_reads_no_more_than_its_rows_with_an_index(orders):
-    where, _ = orders.order_by("order_date")._conditions(["2025-01-02 08:00:00", 3])
-    plan = orders.database.rows(
-        f"EXPLAIN QUERY PLAN SELECT order_id FROM orders{where} ORDER BY order_date, order_id LIMIT 2",
-        ["2025-01-02 08:00:00"] * 3 + [3],
-    ).fetchall()
-
-    assert [row[-1] for row in plan] == [
-        "SEARCH orders USING COVERING INDEX idx_orders_order_date (order_date>?)",
-    ]
 
 
 def test_a_token_of_another_query_is_refused(orders):

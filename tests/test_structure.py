@@ -11,12 +11,12 @@ import foundation
 
 PACKAGE = Path(foundation.__file__).parent
 LEVELS = [
-    {"errors", "memory", "scan"},
-    {"source", "hints", "lock", "spreadsheet", "options", "lines"},
+    {"errors", "memory", "scan", "cache"},
+    {"source", "hints", "lock", "spreadsheet", "lines", "display"},
     {"delivery", "read"},
     {"validate", "sample"},
-    {"store"},
-    {"put", "ledger", "ahead"},
+    {"store", "seek", "pages"},
+    {"put", "ledger", "ahead", "options", "relation", "paging"},
     {"repair"},
     {"ingest", "query"},
     {"stats", "terminal", "corrections", "explain"},
@@ -27,7 +27,7 @@ LEVELS = [
 ]
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 ONE_TECHNOLOGY = {
-    "sqlite3": {"store", "put", "ledger", "query", "stats"},
+    "sqlite3": {"store", "put", "ledger", "query", "relation", "stats"},
     "pydantic": {"source", "validate", "delivery"},
     "csv": {"spreadsheet"},
     "papermill": {"report.engine"},

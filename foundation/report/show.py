@@ -5,6 +5,7 @@ import io
 import re
 from typing import TYPE_CHECKING, Any
 
+from foundation.display import cell, table
 from foundation.errors import visible
 
 if TYPE_CHECKING:
@@ -61,22 +62,14 @@ class Table:
         frame = pd.DataFrame(rows)
         self.left_out = max(len(frame) - limit, 0)
         shown = frame.head(limit).astype(object)
-        self.frame = shown.where(shown.notna(), None).map(_shown)
+        self.frame = shown.where(shown.notna(), None)
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         more = f"and {self.left_out:,} more" if self.left_out else ""
-        told = self.frame.to_html(index=False, border=0, max_rows=None) + (
-            f'<p class="note">{more}</p>' if more else ""
-        )
-        return {"text/html": told, "text/plain": self.frame.to_string(index=False) + (f"\n{more}" if more else "")}
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool | str):
-        return visible(str(value), 300)
-    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+        rows = self.frame.to_numpy().tolist()
+        told = table([str(name) for name in self.frame.columns], rows) + (f'<p class="note">{more}</p>' if more else "")
+        plain = self.frame.map(cell).to_string(index=False)
+        return {"text/html": told, "text/plain": plain + (f"\n{more}" if more else "")}
 
 
 class Plot:

@@ -1,0 +1,29 @@
+"""How things show themselves in a notebook: plain HTML tables in which every value is text."""
+
+import html
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from foundation.errors import visible
+
+
+def cell(value: Any) -> str:
+    """A value as people read it: numbers with commas, a missing one as a dash, nothing that does not show."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool | str):
+        return visible(str(value), 300)
+    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, caption: str = "") -> str:
+    """An HTML table with headers for its columns; numbers stand to the right."""
+    head = "".join(f'<th scope="col">{html.escape(visible(name))}</th>' for name in columns)
+    told = f'<caption style="text-align: left">{html.escape(visible(caption))}</caption>' if caption else ""
+    body = "".join(f"<tr>{''.join(map(_td, row))}</tr>" for row in rows)
+    return f"<table>{told}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _td(value: Any) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f'<td style="text-align: {"right" if is_number else "left"}">{html.escape(cell(value))}</td>'
