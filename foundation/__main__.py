@@ -22,7 +22,7 @@ from foundation.query import Database
 from foundation.source import Source, load_sources, with_parents
 from foundation.spreadsheet import write_csv
 from foundation.stats import REJECT_COLUMNS, describe, reasons, rejects
-from foundation.terminal import show_json, show_line, show_progress, show_table
+from foundation.terminal import show_json, show_line, show_progress, show_rows, show_table
 
 _COUNTS = ("read", "inserted", "updated", "unchanged", "rejected")
 
@@ -176,7 +176,7 @@ def _page(options: argparse.Namespace) -> int:
     elif options.format == "csv":
         write_csv(sys.stdout, page.columns, page.rows)
     else:
-        show_table(page.columns, page.rows, title=f"{options.table}: {page.told()}")
+        show_rows(page.columns, page.rows, title=f"{options.table}: {page.told()}")
         for name, token in (("previous", page.previous), ("next", page.next)):
             if token:
                 print(f"The {name} page: --after {token}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """How things show themselves in a notebook: plain HTML tables in which every value is text."""
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from foundation.errors import visible
@@ -16,14 +16,21 @@ def cell(value: Any) -> str:
     return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, caption: str = "") -> str:
-    """An HTML table with headers for its columns; numbers stand to the right."""
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, caption: str = "", told: Callable[[Any], str] = cell
+) -> str:
+    """An HTML table with headers for its columns; numbers stand to the right, written as *told* writes them."""
     head = "".join(f'<th scope="col">{html.escape(visible(name))}</th>' for name in columns)
-    told = f'<caption style="text-align: left">{html.escape(visible(caption))}</caption>' if caption else ""
-    body = "".join(f"<tr>{''.join(map(_td, row))}</tr>" for row in rows)
-    return f"<table>{told}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    title = f'<caption style="text-align: left">{html.escape(visible(caption))}</caption>' if caption else ""
+    body = "".join(f"<tr>{''.join(_td(value, told(value)) for value in row)}</tr>" for row in rows)
+    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _td(value: Any) -> str:
+def plain(value: Any) -> str:
+    """A value of a row, numbers as they are: they may be keys."""
+    return "–" if value is None else visible(str(value), 300)
+
+
+def _td(value: Any, told: str) -> str:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return f'<td style="text-align: {"right" if is_number else "left"}">{html.escape(cell(value))}</td>'
+    return f'<td style="text-align: {"right" if is_number else "left"}">{html.escape(told)}</td>'

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from foundation import delivery, ledger
 from foundation.ahead import steps
+from foundation.display import table
 from foundation.errors import FoundationError, SchemaError, SourceError
 from foundation.hints import explain_column
 from foundation.ledger import Load
@@ -33,6 +34,11 @@ class Run:
     run_id: str
     status: str
     loads: tuple[Load, ...]
+
+    def _repr_html_(self) -> str:
+        columns = ("source", "status", "read", "inserted", "updated", "unchanged", "rejected", "seconds")
+        rows = [[getattr(load, name) for name in columns] for load in self.loads]
+        return table(columns, rows, caption=f"Run {self.run_id}: {self.status}")
 
 
 @dataclass(frozen=True)

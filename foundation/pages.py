@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from foundation.display import table
+from foundation.display import plain, table
 from foundation.validate import Row, Value
 
 if TYPE_CHECKING:
@@ -66,4 +66,4 @@ class Page:
     def _repr_html_(self) -> str:
         ways = [("page.back()", self.previous), ("page.forward()", self.next)]
         more = " · ".join(f"<code>{html.escape(way)}</code>" for way, token in ways if token)
-        return table(self.columns, self.rows, caption=self.told()) + (f"<p>{more}</p>" if more else "")
+        return table(self.columns, self.rows, caption=self.told(), told=plain) + (f"<p>{more}</p>" if more else "")

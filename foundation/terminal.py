@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import Any
 
 from rich import box
@@ -12,15 +13,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from foundation.display import cell
 from foundation.errors import visible
 from foundation.ledger import Load
 
 _PIPE_WIDTH = 240  # columns, when there is no terminal to ask
+_WIDEST = 40  # characters of a value in a row of data
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
     """Print a table: numbers to the right, every other value made visible."""
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    console = _console()
     shown = Text(visible(title), style="bold") if title else None
     table = Table(title=shown, title_justify="left", box=box.SIMPLE_HEAD)
     cells = [list(row) for row in rows]
@@ -29,16 +32,32 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: 
         is_number = bool(values) and all(isinstance(value, int | float) for value in values)
         table.add_column(visible(name), justify="right" if is_number else "left", overflow="fold")
     for row in cells:
-        table.add_row(*(Text(_cell(value)) for value in row))
+        table.add_row(*(Text(cell(value)) for value in row))
     console.print(table)
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:,.2f}" if isinstance(value, float) else visible(str(value))
+def show_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str) -> None:
+    """Print rows of data, a line each: long values are cut, and what does not fit is named instead."""
+    table = [list(row) for row in rows]
+    cells = [[_cut(value) for value in row] for row in table]
+    widths = [max(map(len, [name, *(row[i] for row in cells)])) for i, name in enumerate(columns)]
+    cells = [
+        [told.rjust(wide) if isinstance(value, int | float) else told for value, told, wide in zip(*three, strict=True)]
+        for three in zip(table, cells, [widths] * len(table), strict=True)
+    ]
+    fitting = max(1, sum(wide <= _console().width for wide in accumulate(width + 3 for width in widths)))
+    show_table(columns[:fitting], [row[:fitting] for row in cells], title=title)
+    if fitting < len(columns):
+        show_line(f"Not shown, for want of room: {', '.join(columns[fitting:])} (--columns chooses)", is_error=True)
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+
+
+def _cut(value: Any) -> str:
+    """A value on one line, numbers as they are: they may be keys."""
+    return "–" if value is None else visible(str(value), _WIDEST)
 
 
 def show_line(text: str, *, is_error: bool = False) -> None:

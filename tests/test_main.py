@@ -10,6 +10,7 @@ import pytest
 from conftest import FAULTS, write_delivery, write_file
 from conftest import query as sql
 
+from foundation import SOURCES
 from foundation.__main__ import main
 
 
@@ -35,6 +36,7 @@ def test_what_is_heavy_is_imported_only_where_it_is_used(loaded, data, tmp_path,
     filled = [part.format(data=data, db=loaded if verb[0] == "page" else tmp_path / "new.db") for part in verb]
     code = f"""
 import contextlib, sys
+from foundation import SOURCES
 from foundation.__main__ import main
 with contextlib.suppress(SystemExit):
     main({filled!r})
@@ -283,3 +285,14 @@ def test_a_file_that_is_missing_is_refused_while_the_others_load(capsys, tmp_pat
 
     assert status == 1
     assert [load["status"] for load in json.loads(out)["loads"]] == ["complete"] + ["refused"] * 7
+
+
+def test_a_page_fits_the_terminal_and_names_what_does_not(loaded, capsys, monkeypatch):
+    monkeypatch.setattr("foundation.terminal._PIPE_WIDTH", 60)
+
+    status, out, err = run(capsys, "page", "orders", "--db", loaded, "--size", 2)
+
+    assert status == 0
+    assert max(map(len, out.splitlines())) <= 60
+    names = err.splitlines()[0].removeprefix("Not shown, for want of room: ").partition(" (")[0].split(", ")
+    assert [*out.splitlines()[2].split(), *names] == [column.name for column in SOURCES[3].columns]
