@@ -20,8 +20,8 @@ LEVELS = [
     {"repair"},
     {"ingest", "query"},
     {"stats", "terminal", "corrections", "explain"},
-    {"report.show", "report.engine", "report.page"},
-    {"report.kernels"},
+    {"report.show", "report.client", "report.page"},
+    {"report.engine", "report.kernels"},
     {"report.run"},
     {"__init__", "__main__", "report.__init__"},
 ]
@@ -30,7 +30,7 @@ ONE_TECHNOLOGY = {
     "sqlite3": {"store", "put", "ledger", "query", "stats"},
     "pydantic": {"source", "validate", "delivery"},
     "csv": {"spreadsheet"},
-    "papermill": {"report.engine"},
+    "papermill": {"report.engine", "report.client"},
     "nbconvert": {"report.page"},
     "psutil": {"memory"},
 }
