@@ -20,9 +20,10 @@ LEVELS = [
     {"repair"},
     {"ingest", "query"},
     {"stats", "terminal", "corrections", "explain"},
-    {"report.show", "report.client", "report.page"},
+    {"report.show", "report.client", "report.page", "report.manifest"},
     {"report.engine", "report.kernels"},
     {"report.run"},
+    {"report.verify", "doctor"},
     {"__init__", "__main__", "report.__init__"},
 ]
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}

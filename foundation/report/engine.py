@@ -14,7 +14,6 @@ from typing import Any
 import nbformat
 import papermill
 from jupyter_client.manager import AsyncKernelManager
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.engines import Engine, papermill_engines
 from papermill.log import logger
 from traitlets.config import Config
@@ -118,7 +117,7 @@ def run_notebook(
     """
     declared = _declared(nbformat.read(notebook, as_version=4))  # type: ignore[no-untyped-call]
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
-    with suppress(papermill.PapermillExecutionError, CellTimeoutError, DeadKernelError, OSError, RuntimeError):
+    try:
         papermill.execute_notebook(
             _literal(notebook), _literal(copy), progress_bar=False, engine_name="foundation",
             parameters={name: value for name, value in given.items() if name in declared},
@@ -128,6 +127,11 @@ def run_notebook(
             resources={"metadata": {"path": str(notebook.parent)}},  # papermill's own cwd is that of all its threads
             kernel_name="python3",  # that of this environment, whatever the notebook was last opened with
         )  # fmt: skip
+    except ReportError:
+        raise
+    except Exception:  # whatever it was, the client has entered it
+        if not copy.is_file():
+            raise
     return outcome(copy)["failure"]
 
 
@@ -135,6 +139,12 @@ def outcome(copy: Path) -> dict[str, str | None]:
     """What became of an executed notebook: `status`, and `failure` in words, None when it ran to its end."""
     told: dict[str, str | None] = nbformat.read(copy, as_version=4).metadata["foundation"]  # type: ignore[no-untyped-call]
     return told
+
+
+def times_of(copy: Path) -> tuple[str, str]:
+    """When an executed notebook began and ended, in UTC."""
+    told = nbformat.read(copy, as_version=4).metadata.papermill  # type: ignore[no-untyped-call]
+    return told.start_time, told.end_time
 
 
 def _literal(path: Path) -> str:

@@ -19,8 +19,6 @@ from typing import Any
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
-from foundation.errors import ReportError
-
 _PRELOADED = ("ipykernel.kernelapp", "matplotlib.pyplot", "memory_profiler", "pandas", "foundation")
 
 
@@ -63,13 +61,13 @@ class _Manager(AsyncKernelManager):
     def ask(self, order: dict[str, Any]) -> int | None:
         """What the server answers: the number of a new process, or how one has ended.
 
-        Raises ReportError when the server is gone.
+        Raises RuntimeError when the server is gone.
         """
         with self.lock, suppress(OSError):
             self.server.stdin.write(json.dumps(order) + "\n")
             if answer := self.server.stdout.readline():
                 return json.loads(answer)  # type: ignore[no-any-return]
-        raise ReportError("the process that starts the kernels was ended; run the same command again")
+        raise RuntimeError("the process that starts them was ended; run the same command again")
 
 
 class _Provisioner(LocalProvisioner):
@@ -97,7 +95,7 @@ class _Kernel:
         if self._ended is None:
             try:
                 self._ended = self._ask({"ended": self._pid})
-            except ReportError:  # the server is gone, and its kernels go, too
+            except RuntimeError:  # the server is gone, and its kernels go, too
                 self._ended = 1
         return self._ended
 
