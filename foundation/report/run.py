@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,10 @@ from foundation.errors import ReportError, visible
 from foundation.ingest import choose
 from foundation.ledger import end_run, new_run_id
 from foundation.query import Database
-from foundation.report.manifest import (
-    Entity,
-    action,
-    changes,
-    last_run,
-    now,
-    outlined,
-    stood_on,
-    write_manifest,
-)
+from foundation.report.again import basis_of, unchanged
+from foundation.report.basis import Entity
+from foundation.report.manifest import action, now, write_manifest
+from foundation.report.result import Page, Report
 from foundation.source import Source
 from foundation.stats import attention, content, files_of, loads, reasons
 from foundation.store import Store
@@ -31,47 +24,6 @@ _COUNTS = ("read", "inserted", "updated", "unchanged", "rejected")
 _ABOUT_ALL: dict[str, set[str]] = {"02_overview": set(), "03_explore": {"orders", "external_factors"}}  # what they need
 
 _WAIT_S = 600  # for each other: two notebooks that load at a time take turns in writing
-
-
-@dataclass
-class Page:
-    """One notebook of a run: where its page and its executed copy are, and why it failed if it did."""
-
-    name: str
-    source: str = ""
-    title: str = ""
-    failure: str | None = None
-
-    @property
-    def stem(self) -> str:
-        """The name of its files."""
-        return f"{self.name}_{self.source}" if self.source else self.name
-
-    @property
-    def href(self) -> str:
-        """Its page, from the index of the run."""
-        return f"{self.stem}.html"
-
-    @property
-    def notebook(self) -> str:
-        """Its executed copy, from the index of the run."""
-        return f"notebooks/{self.stem}.ipynb"
-
-
-@dataclass
-class Report:
-    """A run of the notebooks; `status` is that of the loads, or failed when a notebook did not run to its end."""
-
-    run_id: str
-    folder: Path
-    status: str = "complete"
-    read: int = 0
-    stored: int = 0
-    rejected: int = 0
-    why: str = ""  # this run was made
-    kept: bool = False  # an earlier run, for nothing has changed since
-    began: str = field(default_factory=now)
-    pages: list[Page] = field(default_factory=list)
 
 
 def make_report(
@@ -89,8 +41,8 @@ def make_report(
     overviews = [name for name, needed in _ABOUT_ALL.items() if needed <= {source.name for source in sources}]
     notebooks = [_notebook(name) for name in ("01_ingest", *overviews)]
     before, sqlite = _database(db)
-    basis = _basis(data, chosen, notebooks, given, sqlite)
-    why = "it was asked for" if run_id or given.get("again") else _changed(out, db, basis)
+    basis = basis_of(data, chosen, notebooks, given, sqlite)
+    why = "it was asked for" if run_id or given.get("again") else unchanged(out, db, basis)
     if isinstance(why, Report):
         return why
     run_id = run_id or new_run_id()
@@ -115,47 +67,6 @@ def _database(db: Path) -> tuple[int, str]:
     with Store(db) as store:
         loads_before, sqlite = store.execute("SELECT count(*), sqlite_version() FROM _loads").fetchone()
         return loads_before, sqlite
-
-
-def _basis(
-    data: Path, chosen: Sequence[Source], notebooks: list[Path], given: dict[str, Any], sqlite: str
-) -> list[Entity]:
-    files = [data / source.file_name for source in chosen]
-    declared = [Path(given["sources"])] if given.get("sources") else []
-    only = ",".join(source.name for source in chosen)
-    return stood_on([*files, *declared], notebooks, given | {"only": only}, sqlite=sqlite)
-
-
-def _changed(out: Path, db: Path, basis: list[Entity]) -> Report | str:
-    """Why another run is to be made; the last one if its result stands."""
-    last = last_run(out, basis_now := outlined(basis))
-    if not last:
-        return f"{out} has none of this delivery into this database"
-    run = f"run {last.folder.name}"
-    if changed := [name for name, *_ in changes(last.basis, basis_now) if name != "parameter again"]:
-        return f"since {run} {_listed(changed)} changed"
-    with Database(db) as database:
-        held = {f"content {table}": digest for table, digest in content(database).items()}
-    given = {name: value for name, value in last.results.items() if name.startswith("content ")}
-    if changed := changes(given, held):
-        return f"the database does not hold what {run} left: {_listed([name for name, *_ in changed])} changed"
-    report = read_report(last.folder)
-    if report.status not in ("complete", "refused") or any(page.failure for page in report.pages):
-        return f"{run} did not come to its end"
-    if lost := [name for name in last.files if not (last.folder / name).is_file()]:
-        return f"{run} is not whole: {_listed(lost)} is gone"
-    return replace(report, kept=True, why=f"nothing has changed since {run}")
-
-
-def _listed(names: list[str]) -> str:
-    first, *rest = names
-    return first + (f" and {len(rest)} more" if rest else "")
-
-
-def read_report(folder: Path) -> Report:
-    """What a run came to, read back from its folder."""
-    facts = json.loads((folder / "run.json").read_text("utf-8"))
-    return Report(**facts | {"folder": folder, "pages": [Page(**page) for page in facts["pages"]]})
 
 
 def _side_by_side(chosen: Sequence[Source], data: Path) -> int:
@@ -257,14 +168,14 @@ def _write_indexes(report: Report, told: list[dict[str, Any]], points: list[str]
     from foundation.report.page import render
 
     pages = {page.source: page.href for page in report.pages if page.source}
-    facts = {name: value for name, value in asdict(report).items() if name not in ("folder", "kept")}
+    facts = report.facts()
     index = render(
         "run.html.j2", title=f"Run {report.run_id}", **facts | {"pages": report.pages}, counts=_COUNTS,
         loads=[load | {"page": pages.get(load["source"])} for load in told], attention=points, reasons=why,
         failures=[(page.stem, page.failure) for page in report.pages if page.failure],
     )  # fmt: skip
     (report.folder / "index.html").write_text(index, encoding="utf-8")
-    (report.folder / "run.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
+    report.save()
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in report.folder.parent.glob("*/run.json")]
     runs.sort(key=lambda run: str(run["run_id"]), reverse=True)
     all_runs = render("runs.html.j2", title="All runs", runs=runs)

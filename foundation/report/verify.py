@@ -13,7 +13,8 @@ import nbformat
 
 from foundation.delivery import SOURCES
 from foundation.errors import ReportError
-from foundation.report.manifest import Manifest, changes, digest_of, read_manifest
+from foundation.report.basis import changes, digest_of
+from foundation.report.manifest import Manifest, read_manifest
 from foundation.report.page import without_measured
 from foundation.report.run import make_report
 from foundation.source import load_sources
@@ -82,11 +83,7 @@ def _values(then: Manifest, now: Manifest) -> Iterator[Difference]:
     """Tables with another content, and what the loads counted."""
     for key, before, after in changes(then.results, now.results):
         kind, _, name = key.partition(" ")
-        if kind == "content":
-            yield Difference(kind, name, before, after)
-        else:
-            counted = changes(then.results.get(key, {}), now.results.get(key, {}))
-            yield from (Difference(kind, f"{name} {what}", *values) for what, *values in counted)
+        yield Difference(kind, name, before, after)
 
 
 def _results(then: Manifest, now: Manifest, old: Sequence[str], new: Sequence[str]) -> Iterator[Difference]:
