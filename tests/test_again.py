@@ -26,7 +26,7 @@ def home(tmp_path_factory) -> Path:
 
 def report(home: Path, *more: str) -> int:
     paths = [str(home / "data"), "--db", str(home / "x.db"), "--out", str(home / "out")]
-    return main(["report", *paths, "--source", "clients", *more])
+    return main(["report", *paths, *more])
 
 
 def runs(home: Path) -> list[str]:
@@ -39,9 +39,8 @@ def asked(home: Path, **changed: object) -> Report | str:
         "data": str(home / "data"), "db": str(home / "x.db"), "wait_s": 600, "chunk_size": 1_000,
         "memory_limit": "500000000", "again": False, "sources": "",
     }  # fmt: skip
-    chosen = [source for source in SOURCES if source.name == "clients"]
     notebooks = [ROOT / f"notebooks/{name}.ipynb" for name in ("01_ingest", "02_overview", "03_explore")]
-    basis = basis_of(home / "data", chosen, notebooks, given | changed, sqlite3.sqlite_version)
+    basis = basis_of(home / "data", SOURCES, notebooks, given | changed, sqlite3.sqlite_version)
     return unchanged(home / "out", home / "x.db", basis)
 
 

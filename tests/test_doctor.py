@@ -1,6 +1,5 @@
 """The environment against what is asked of it."""
 
-
 import pytest
 
 from foundation.__main__ import main

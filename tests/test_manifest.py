@@ -25,13 +25,10 @@ Graph = dict[str, dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    """The folder of a run over two sources."""
+    """The folder of a run over a small delivery with faults."""
     folder = tmp_path_factory.mktemp("manifest")
     write_sample(folder / "data", orders=30, faults=0.1, seed=3)
-    sources = ["--source", "clients", "--source", "drivers"]
-    assert not main(
-        ["report", str(folder / "data"), "--db", str(folder / "x.db"), "--out", str(folder / "out"), *sources]
-    )
+    assert not main(["report", str(folder / "data"), "--db", str(folder / "x.db"), "--out", str(folder / "out")])
     return next(path.parent for path in (folder / "out").glob("*/index.html"))
 
 
@@ -105,7 +102,7 @@ def test_every_file_is_a_part_of_the_root_and_is_there(made, crate):
 def test_every_action_was_done_by_a_tool_and_is_mentioned(made, crate):
     tools = {"SoftwareApplication", "SoftwareSourceCode"}
 
-    assert len(actions(crate)) == 1 + 4
+    assert len(actions(crate)) == 1 + 10
     for action in actions(crate):
         (tool,) = references(action["instrument"])
         assert crate[tool]["@type"] in tools
@@ -137,7 +134,7 @@ def test_digests_and_sizes_are_those_of_the_files(made, crate):
     }
     digested = {id_: entity for id_, entity in crate.items() if "sha256" in entity}
 
-    assert len([id_ for id_ in digested if id_ in inputs]) == 2
+    assert len([id_ for id_ in digested if id_ in inputs]) == 8
     assert notebooks.keys() | code.keys() <= digested.keys()
     for id_, entity in digested.items():
         if path := (inputs | own | notebooks | code).get(id_):
@@ -149,7 +146,7 @@ def test_parameters_and_machine_are_told(made, crate):
     given = {id_.removeprefix("#parameter/"): e["value"] for id_, e in crate.items() if id_.startswith("#parameter/")}
 
     assert given["chunk_size"] == 1_000
-    assert given["only"] == "clients,drivers"
+    assert given["only"].split(",") == [source.name for source in foundation.SOURCES]
     assert given["data"] == str(made.parents[1] / "data")
     assert platform.machine() in crate["#machine"]["value"]
 

@@ -150,17 +150,19 @@ def _close(report: Report, db: Path, sources: Sequence[Source], basis: list[Enti
     failures += ["the load was stopped before its end"] if "stopped" in statuses else []
     write_manifest(
         report.folder, report.run_id, basis, times=(report.began, now()), failure="; ".join(failures) or None,
-        before=before, content=held, loads=told, actions=[_action(report, page, basis) for page in report.pages],
+        before=before, content=held, loads=told, actions=[_action(report, page, basis, held) for page in report.pages],
     )  # fmt: skip
 
 
-def _action(report: Report, page: Page, basis: list[Entity]) -> Entity:
+def _action(report: Report, page: Page, basis: list[Entity], tables: Iterable[str]) -> Entity:
+    """What a notebook did: made its page out of a file, or out of the tables if it is about all."""
     from foundation.report.engine import times_of
 
-    inputs = [e["@id"] for e in basis if e["@id"].startswith("file:") and e["name"] in ("", f"{page.source}.csv")]
+    inputs = [e["@id"] for e in basis if e["@id"].startswith("file:") and e["name"] == f"{page.source}.csv"]
+    used = inputs if page.source else [f"#content/{table}" for table in tables]
     return action(
         f"#{report.run_id}/{page.stem}", f"{page.name} {page.source}".rstrip(), f"#notebook/{page.name}",
-        times_of(report.folder / page.notebook), page.failure, used=inputs, made=[page.notebook, page.href],
+        times_of(report.folder / page.notebook), page.failure, used=used, made=[page.notebook, page.href],
     )  # fmt: skip
 
 
