@@ -133,11 +133,39 @@ def _report(options: argparse.Namespace) -> int:
             "chunk_size": options.chunk_size, "memory_limit": f"{options.memory_limit}", "again": options.again,
             "sources": str(options.sources.absolute()) if options.sources else "",
         },
+        limits={"cell_timeout_s": options.cell_timeout, "notebook_timeout_s": options.notebook_timeout},
     )  # fmt: skip
+    if report.kept:
+        show_line(f"Not run again: {report.why}. --again runs it all the same.", is_error=True)
     print(f"{report.stored:,} of {report.read:,} records stored, {report.rejected:,} refused: {report.status}")
     show_line(f"Open {report.folder / 'index.html'}")
     failed = any(page.failure for page in report.pages)
     return max(_exit_status(report.status, report.read, report.rejected, options), int(failed))
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from foundation.report.verify import verify
+
+    found = verify(options.run, options.data)
+    if options.json:
+        told = {"run_id": options.run.resolve().name, "status": "different" if found else "identical"}
+        show_json(told | {"differences": [difference._asdict() for difference in found]}, indent=2)
+    elif found:
+        show_table(("what", "where", "then", "now"), found, title=f"{options.run} is not as it was")
+    else:
+        show_line(f"{options.run}: identical, in content, values, cells and pages")
+    return 1 if found else 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from foundation.doctor import examine
+
+    found = examine()
+    if options.json:
+        show_json([finding._asdict() for finding in found], indent=2)
+    else:
+        show_table(("what", "wanted", "found", "is it well"), [(*f[:3], "yes" if f.is_well else "NO") for f in found])
+    return 0 if all(finding.is_well for finding in found) else 1
 
 
 def _stats(options: argparse.Namespace) -> int:
@@ -257,6 +285,8 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "check": _check,
     "ingest": _ingest,
     "report": _report,
+    "verify": _verify,
+    "doctor": _doctor,
     "stats": _stats,
     "page": _page,
     "rejects": _rejects,

@@ -1,7 +1,11 @@
-"""Resident memory of this process: sample it, remember the peak, hold it against a budget."""
+"""Resident memory, of this process against a budget, and of another one as it goes: sampled, the peak remembered."""
 
 import re
 from contextlib import suppress
+from pathlib import Path
+from threading import Event, Thread
+from types import TracebackType
+from typing import Self
 
 import psutil
 
@@ -36,6 +40,56 @@ class Memory:
     def is_spent(self) -> bool:
         """Whether the whole budget is in use."""
         return self.sample() > self.limit
+
+
+class Watch:
+    """Samples the resident memory of another process, in bytes, from a thread of this one; use it in a `with`.
+
+    `peak` is the largest sample since `restart`: what comes and goes within the interval is not seen. When the process
+    has ended, `now` stays what was seen last.
+    """
+
+    def __init__(self, pid: int, *, interval_s: float = 0.02) -> None:
+        self._process = psutil.Process(pid)
+        self._interval_s = interval_s
+        self._done = Event()
+        self._thread = Thread(target=self._go_on, daemon=True)
+        self.now = self.peak = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def restart(self) -> int:
+        """Forget the peak; resident bytes now."""
+        self.peak = 0
+        return self.sample()
+
+    def sample(self) -> int:
+        """Resident bytes now."""
+        with suppress(psutil.Error):
+            self.now = self._process.memory_info().rss or self.now  # one that has ended has none
+        self.peak = max(self.peak, self.now)
+        return self.now
+
+    def _go_on(self) -> None:
+        while not self._done.wait(self._interval_s):
+            self.sample()
+
+
+def oom_kills() -> int:
+    """How many processes Linux has killed for want of memory since it began; 0 where that is not told."""
+    with suppress(OSError):
+        for line in Path("/proc/vmstat").read_text("ascii").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
 
 
 def parse_bytes(text: str) -> int:

@@ -59,6 +59,18 @@ def _add_report(verb: argparse.ArgumentParser) -> None:
     _add_data(verb)
     _add_load_options(verb)
     verb.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="where reports go (reports)")
+    verb.add_argument("--cell-timeout", type=_positive, default=3_600, metavar="S", help="seconds for a cell (3600)")
+    verb.add_argument("--notebook-timeout", type=_positive, default=86_400, metavar="S", help="for a notebook (86400)")
+
+
+def _add_verify(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("run", metavar="RUN", type=Path, help="the folder of a run, reports/<run>")
+    verb.add_argument("--data", type=Path, metavar="DATA", help="where the delivery is now, if it has moved")
+    verb.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+
+
+def _add_doctor(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
 
 
 def _add_stats(verb: argparse.ArgumentParser) -> None:
@@ -126,7 +138,7 @@ def _add_load_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-rejects", type=_tolerance, metavar="N or P%", help="exit with 1 when more records are refused"
     )
-    parser.add_argument("--again", action="store_true", help="read files again that have not changed")
+    parser.add_argument("--again", action="store_true", help="do it all again, whether anything has changed or not")
 
 
 def _positive(text: str) -> int:
@@ -165,6 +177,8 @@ _VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "check": ("judge everything, store nothing", _add_data),
     "ingest": ("load a delivery into a database", _add_ingest),
     "report": ("load a delivery through the notebooks, and make pages of them", _add_report),
+    "verify": ("run a report again elsewhere, and say what differs", _add_verify),
+    "doctor": ("hold what is installed against environment.yml and requirements.lock", _add_doctor),
     "stats": ("tables, columns, loads and checks of a database", _add_stats),
     "page": ("one page of a table", _add_page),
     "rejects": ("what was refused, where and why: one line an error", _add_rejects),

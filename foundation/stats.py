@@ -1,5 +1,6 @@
-"""Describe a database: its columns, its loads, its checks."""
+"""Describe a database: its columns, its loads, its checks, its content as digests."""
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable
@@ -37,6 +38,21 @@ def _column(database: Database, table: str, column: str) -> dict[str, Any]:
     count, missing, distinct, least, greatest, average = database.rows(sql).fetchone()
     told = {"count": count, "missing": missing, "distinct": distinct, "least": least, "greatest": greatest}
     return told | ({"mean": average} if is_number else {})
+
+
+def content(database: Database) -> dict[str, str]:
+    """For each table the sha256 of its rows as JSON, in the order of the key, without where they came from."""
+    return {name: _content(database, name) for name in database}
+
+
+def _content(database: Database, name: str) -> str:
+    table, digest = database.tables[name], hashlib.sha256()
+    columns = ", ".join(map(quote, table.types))
+    rows = database.rows(f"SELECT {columns} FROM {quote(name)} ORDER BY {quote(table.key)}")
+    digest.update(json.dumps([*table.types]).encode())
+    while some := rows.fetchmany(1_000):
+        digest.update(json.dumps(some)[1:-1].encode() + b", ")  # the same bytes whatever their number
+    return digest.hexdigest()
 
 
 def _checks(database: Database, source: Source) -> list[dict[str, Any]]:

@@ -20,9 +20,12 @@ LEVELS = [
     {"repair"},
     {"ingest", "query"},
     {"stats", "terminal", "corrections", "explain"},
-    {"report.show", "report.engine", "report.page"},
-    {"report.kernels"},
+    {"report.show", "report.client", "report.page", "report.basis"},
+    {"report.engine", "report.kernels", "report.manifest"},
+    {"report.result"},
+    {"report.again"},
     {"report.run"},
+    {"report.verify", "doctor"},
     {"__init__", "__main__", "report.__init__"},
 ]
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
@@ -30,7 +33,7 @@ ONE_TECHNOLOGY = {
     "sqlite3": {"store", "put", "ledger", "query", "relation", "stats"},
     "pydantic": {"source", "validate", "delivery"},
     "csv": {"spreadsheet"},
-    "papermill": {"report.engine"},
+    "papermill": {"report.engine", "report.client"},
     "nbconvert": {"report.page"},
     "psutil": {"memory"},
 }

@@ -8,11 +8,10 @@ kernels start as usual.
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from threading import Lock
 from typing import Any
@@ -42,6 +41,8 @@ def forked_kernels() -> Iterator[type[AsyncKernelManager]]:
             yield type("ForkedKernelManager", (_Manager,), {"server": server, "lock": Lock()})
         finally:
             server.kill()  # its kernels look every second whether it is there
+            with suppress(OSError):  # an order that it did not live to read
+                server.stdin.close()  # type: ignore[union-attr]  # it is a pipe
 
 
 class _Manager(AsyncKernelManager):
@@ -51,15 +52,22 @@ class _Manager(AsyncKernelManager):
     lock: Lock  # notebooks run side by side
 
     async def _async_pre_start_kernel(self, **given: Any) -> Any:
+        if self.server.poll() is not None:  # somebody has ended it: kernels start as usual
+            return await super()._async_pre_start_kernel(**given)
         self.kernel_id = "forked"
         self.provisioner = _Provisioner(kernel_id=self.kernel_id, kernel_spec=self.kernel_spec, parent=self)
         return await super()._async_pre_start_kernel(**given)
 
-    def fork(self, order: dict[str, Any]) -> int:
-        """The number of a new process that does what is ordered."""
-        with self.lock:
+    def ask(self, order: dict[str, Any]) -> int | None:
+        """What the server answers: the number of a new process, or how one has ended.
+
+        Raises RuntimeError when the server is gone.
+        """
+        with self.lock, suppress(OSError):
             self.server.stdin.write(json.dumps(order) + "\n")
-            return int(self.server.stdout.readline())
+            if answer := self.server.stdout.readline():
+                return json.loads(answer)  # type: ignore[no-any-return]
+        raise RuntimeError("the process that starts them was ended; run the same command again")
 
 
 class _Provisioner(LocalProvisioner):
@@ -67,8 +75,8 @@ class _Provisioner(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **given: Any) -> Any:
         manager: Any = self.parent
-        pid = manager.fork({"arguments": cmd[3:], "cwd": given.get("cwd"), "env": given["env"]})
-        self.process = _Kernel(pid)  # type: ignore[assignment]  # as much of a Popen as is used of one
+        pid = manager.ask({"arguments": cmd[3:], "cwd": given.get("cwd"), "env": given["env"]})
+        self.process = _Kernel(pid, manager.ask)  # type: ignore[assignment]  # as much of a Popen as is used of one
         self.pid = self.pgid = pid
         return self.connection_info
 
@@ -78,33 +86,39 @@ class _Kernel:
 
     stdin = stdout = stderr = None
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
+    def __init__(self, pid: int, ask: Callable[[dict[str, Any]], int | None]) -> None:
+        self._pid, self._ask = pid, ask
+        self._ended: int | None = None
 
     def poll(self) -> int | None:
-        """None while it runs; how it ended only its parent knows."""
-        try:
-            self.send_signal(0)
-        except ProcessLookupError:
-            return 1
-        return None
+        """None while it runs, else its exit status, less than 0 for a signal."""
+        if self._ended is None:
+            try:
+                self._ended = self._ask({"ended": self._pid})
+            except RuntimeError:  # the server is gone, and its kernels go, too
+                self._ended = 1
+        return self._ended
 
     wait = poll  # it is asked for when the process has ended
 
     def send_signal(self, number: int) -> None:
-        """As `os.kill` does it."""
-        os.kill(self._pid, number)
+        """As `os.kill` does it; nothing when the process has ended."""
+        if self.poll() is None:
+            os.kill(self._pid, number)
 
 
 def serve() -> None:
-    """Be the process that is forked: an order is a line of standard input, its answer the number of the new process."""
+    """Be the process that is forked: an order, to fork or to tell how a fork ended, is a line, and so is its answer."""
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # as in any kernel; read by the import
     for name in _PRELOADED:
         import_module(name)
     _draw()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended kernels do not stay as zombies
     for line in sys.stdin:
         order = json.loads(line)
+        if kernel := order.get("ended"):
+            pid, status = os.waitpid(kernel, os.WNOHANG)
+            print(json.dumps(os.waitstatus_to_exitcode(status) if pid else None), flush=True)
+            continue
         if not (pid := os.fork()):
             _be_a_kernel(order)
         print(pid, flush=True)
@@ -125,7 +139,6 @@ def _draw() -> None:
 def _be_a_kernel(order: dict[str, Any]) -> None:
     from ipykernel.kernelapp import launch_new_instance
 
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # The kernel ends when its parent does, the server, and not when the number in its environment does.
     quiet = "--IPKernelApp.log_level=CRITICAL"  # that it was interrupted when it had to end
     sys.argv = ["ipykernel_launcher", *order["arguments"], f"--IPKernelApp.parent_handle={os.getppid()}", quiet]

@@ -52,6 +52,11 @@ def make_page(notebook: Path, page: Path, *, run_id: str, name: str, failure: st
     return title
 
 
+def without_measured(page: str) -> str:
+    """A page without what is measured, time and memory: all the rest is the same bytes each time."""
+    return re.sub(r"<!--measured-->.*?<!--/measured-->", "", page, flags=re.S)
+
+
 def _merged(parts: list[_Part]) -> list[_Part]:
     """The code of cells that show nothing goes with the cell after them: one click for it, not three."""
     merged: list[_Part] = []
@@ -79,7 +84,10 @@ def _part(cell: Any, *, first: bool) -> _Part:
         return _Part(shown, "", first)
     if cell.cell_type != "code":
         return _Part("", "", first)
-    return _Part("".join(map(_output, cell.outputs)), cell.source, first)
+    shown = "".join(map(_output, cell.outputs))
+    if shown and "nbval-ignore-output" in cell.metadata.get("tags", []):
+        shown = f"<!--measured-->{shown}<!--/measured-->"
+    return _Part(shown, cell.source, first)
 
 
 def _output(output: Any) -> str:

@@ -4,17 +4,20 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from foundation.ahead import WORTH_IT
-from foundation.errors import ReportError
+from foundation.errors import ReportError, visible
 from foundation.ingest import choose
 from foundation.ledger import end_run, new_run_id
 from foundation.query import Database
+from foundation.report.again import basis_of, unchanged
+from foundation.report.basis import Entity
+from foundation.report.manifest import action, now, write_manifest
+from foundation.report.result import Page, Report
 from foundation.source import Source
-from foundation.stats import attention, files_of, loads, reasons
+from foundation.stats import attention, content, files_of, loads, reasons
 from foundation.store import Store
 
 _COUNTS = ("read", "inserted", "updated", "unchanged", "rejected")
@@ -23,61 +26,47 @@ _ABOUT_ALL: dict[str, set[str]] = {"02_overview": set(), "03_explore": {"orders"
 _WAIT_S = 600  # for each other: two notebooks that load at a time take turns in writing
 
 
-@dataclass
-class Page:
-    """One notebook of a run: where its page and its executed copy are, and why it failed if it did."""
-
-    name: str
-    source: str = ""
-    title: str = ""
-    failure: str | None = None
-
-    @property
-    def stem(self) -> str:
-        """The name of its files."""
-        return f"{self.name}_{self.source}" if self.source else self.name
-
-    @property
-    def href(self) -> str:
-        """Its page, from the index of the run."""
-        return f"{self.stem}.html"
-
-    @property
-    def notebook(self) -> str:
-        """Its executed copy, from the index of the run."""
-        return f"notebooks/{self.stem}.ipynb"
-
-
-@dataclass
-class Report:
-    """A run of the notebooks; `status` is that of the loads, or failed when a notebook did not run to its end."""
-
-    run_id: str
-    folder: Path
-    status: str = "complete"
-    read: int = 0
-    stored: int = 0
-    rejected: int = 0
-    pages: list[Page] = field(default_factory=list)
-
-
 def make_report(
-    data: Path, db: Path, out: Path, *, sources: Sequence[Source], only: Sequence[str], parameters: Mapping[str, Any]
-) -> Report:
+    data: Path, db: Path, out: Path, *, sources: Sequence[Source], only: Sequence[str], parameters: Mapping[str, Any],
+    limits: Mapping[str, float] | None = None, run_id: str | None = None,
+) -> Report:  # fmt: skip
     """Load *data* into *db* by one run of `01_ingest` for each source, then tell of it; pages go to *out*/<run>.
 
-    *parameters* are passed to the notebooks that declare them. A notebook that fails gets its page all the same.
+    *parameters* are passed to the notebooks that declare them. A notebook that fails gets its page all the same. When
+    nothing has changed since the last run, that one is given, unless the parameter `again` or a *run_id* is. *limits*
+    are those of `run_notebook`, in seconds.
     """
     chosen = choose(sources, only, data)
-    with Store(db):  # a database that cannot be written is told before any kernel starts
-        pass
-    report = Report(run_id := new_run_id(), out / run_id)
-    (report.folder / "notebooks").mkdir(parents=True)
-    given = {"data": str(data.absolute()), "db": str(db.absolute()), "run_id": run_id, "wait_s": _WAIT_S, **parameters}
+    given = {"data": str(data.absolute()), "db": str(db.absolute()), "wait_s": _WAIT_S, **parameters}
     overviews = [name for name, needed in _ABOUT_ALL.items() if needed <= {source.name for source in sources}]
-    _run_all(report, chosen, overviews, given, side_by_side=_side_by_side(chosen, data))
-    _close(report, db, sources)
+    notebooks = [_notebook(name) for name in ("01_ingest", *overviews)]
+    before, sqlite = _database(db)
+    basis = basis_of(data, chosen, notebooks, given, sqlite)
+    why = "it was asked for" if run_id or given.get("again") else unchanged(out, db, basis)
+    if isinstance(why, Report):
+        return why
+    run_id = run_id or new_run_id()
+    _check(notebooks, given | {"run_id": run_id, "source": ""})
+    report = Report(run_id, out / run_id, why=why)
+    (report.folder / "notebooks").mkdir(parents=True)
+    sys.stderr.write(visible(f"This run is made because {why}.", 1_000) + "\n")
+    side_by_side = _side_by_side(chosen, data)
+    _run_all(report, chosen, overviews, given | {"run_id": run_id}, limits or {}, side_by_side=side_by_side)
+    _close(report, db, sources, basis, before)
     return report
+
+
+def _check(notebooks: list[Path], given: dict[str, Any]) -> None:
+    from foundation.report.engine import check_parameters
+
+    check_parameters(notebooks, given)
+
+
+def _database(db: Path) -> tuple[int, str]:
+    """How many loads the database has seen, and the version of SQLite; one that cannot be written is told here."""
+    with Store(db) as store:
+        loads_before, sqlite = store.execute("SELECT count(*), sqlite_version() FROM _loads").fetchone()
+        return loads_before, sqlite
 
 
 def _side_by_side(chosen: Sequence[Source], data: Path) -> int:
@@ -87,15 +76,16 @@ def _side_by_side(chosen: Sequence[Source], data: Path) -> int:
 
 
 def _run_all(
-    report: Report, chosen: Sequence[Source], overviews: Sequence[str], given: dict[str, Any], *, side_by_side: int
-) -> None:
+    report: Report, chosen: Sequence[Source], overviews: Sequence[str], given: dict[str, Any],
+    limits: Mapping[str, float], *, side_by_side: int,
+) -> None:  # fmt: skip
     """One notebook for each source, behind those of its parents, then those that tell of all."""
     from foundation.report.kernels import forked_kernels
 
     with ThreadPoolExecutor(side_by_side) as pool, forked_kernels() as kernels:
 
         def run(page: Page, after: Iterable["Future[Page | None]"], **more: str) -> "Future[Page | None]":
-            return pool.submit(_run, report, page, given | more, kernels, list(after))
+            return pool.submit(_run, report, page, given | more, {"kernels": kernels, **limits}, list(after))
 
         loading: dict[str, Future[Page | None]] = {}
         for source in chosen:
@@ -107,7 +97,7 @@ def _run_all(
 
 
 def _run(
-    report: Report, page: Page, given: dict[str, Any], kernels: Any, after: "list[Future[Page | None]]"
+    report: Report, page: Page, given: dict[str, Any], how: dict[str, Any], after: "list[Future[Page | None]]"
 ) -> Page | None:
     """Run a notebook and make its page; none for a source that is not loaded because a load before it was stopped."""
     from jupyter_core.utils import ensure_event_loop
@@ -120,7 +110,7 @@ def _run(
         return None
     sys.stderr.write(f"{page.name} {page.source}".rstrip() + "\n")  # in one piece, for two may write
     copy = report.folder / page.notebook
-    page.failure = run_notebook(_notebook(page.name), copy, given, kernels=kernels)
+    page.failure = run_notebook(_notebook(page.name), copy, given, **how)
     ensure_event_loop().close()  # papermill leaves one in each thread
     page.title = make_page(
         copy, report.folder / page.href, run_id=report.run_id, name=page.source, failure=page.failure
@@ -142,11 +132,12 @@ def _is_stopped(db: str, run_id: str) -> bool:
         return any(load["status"] == "stopped" for load in loads(database, run_id))
 
 
-def _close(report: Report, db: Path, sources: Sequence[Source]) -> None:
-    """Write what the run came to: its entry in the ledger, its index, the index of all runs."""
+def _close(report: Report, db: Path, sources: Sequence[Source], basis: list[Entity], before: int) -> None:
+    """Write what the run came to: its entry in the ledger, its index, the index of all runs, its manifest."""
     with Database(db, sources=sources) as database:
         told = files_of(database, report.run_id)
         points, why = attention(database, report.run_id), reasons(database, run_id=report.run_id)
+        held = content(database)
     statuses = {load["status"] for load in told}
     failed = any(page.failure for page in report.pages)
     report.status = next((s for s in ("stopped", "refused") if s in statuses), "failed" if failed else "complete")
@@ -155,20 +146,38 @@ def _close(report: Report, db: Path, sources: Sequence[Source]) -> None:
     with Store(db) as store:
         end_run(store, report.run_id, report.status)
     _write_indexes(report, told, points, why)
+    failures = [f"{page.stem}: {page.failure}" for page in report.pages if page.failure]
+    failures += ["the load was stopped before its end"] if "stopped" in statuses else []
+    write_manifest(
+        report.folder, report.run_id, basis, times=(report.began, now()), failure="; ".join(failures) or None,
+        before=before, content=held, loads=told, actions=[_action(report, page, basis, held) for page in report.pages],
+    )  # fmt: skip
+
+
+def _action(report: Report, page: Page, basis: list[Entity], tables: Iterable[str]) -> Entity:
+    """What a notebook did: made its page out of a file, or out of the tables if it is about all."""
+    from foundation.report.engine import times_of
+
+    inputs = [e["@id"] for e in basis if e["@id"].startswith("file:") and e["name"] == f"{page.source}.csv"]
+    used = inputs if page.source else [f"#content/{table}" for table in tables]
+    return action(
+        f"#{report.run_id}/{page.stem}", f"{page.name} {page.source}".rstrip(), f"#notebook/{page.name}",
+        times_of(report.folder / page.notebook), page.failure, used=used, made=[page.notebook, page.href],
+    )  # fmt: skip
 
 
 def _write_indexes(report: Report, told: list[dict[str, Any]], points: list[str], why: list[dict[str, Any]]) -> None:
     from foundation.report.page import render
 
     pages = {page.source: page.href for page in report.pages if page.source}
-    facts = {name: value for name, value in asdict(report).items() if name != "folder"}
+    facts = report.facts()
     index = render(
         "run.html.j2", title=f"Run {report.run_id}", **facts | {"pages": report.pages}, counts=_COUNTS,
         loads=[load | {"page": pages.get(load["source"])} for load in told], attention=points, reasons=why,
         failures=[(page.stem, page.failure) for page in report.pages if page.failure],
     )  # fmt: skip
     (report.folder / "index.html").write_text(index, encoding="utf-8")
-    (report.folder / "run.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
+    report.save()
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in report.folder.parent.glob("*/run.json")]
     runs.sort(key=lambda run: str(run["run_id"]), reverse=True)
     all_runs = render("runs.html.j2", title="All runs", runs=runs)

@@ -1,0 +1,63 @@
+"""What a run came to: its pages and its counts, kept as `run.json` in its folder."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from foundation.report.manifest import now
+
+
+@dataclass
+class Page:
+    """One notebook of a run: where its page and its executed copy are, and why it failed if it did."""
+
+    name: str
+    source: str = ""
+    title: str = ""
+    failure: str | None = None
+
+    @property
+    def stem(self) -> str:
+        """The name of its files."""
+        return f"{self.name}_{self.source}" if self.source else self.name
+
+    @property
+    def href(self) -> str:
+        """Its page, from the index of the run."""
+        return f"{self.stem}.html"
+
+    @property
+    def notebook(self) -> str:
+        """Its executed copy, from the index of the run."""
+        return f"notebooks/{self.stem}.ipynb"
+
+
+@dataclass
+class Report:
+    """A run of the notebooks; `status` is that of the loads, or failed when a notebook did not run to its end."""
+
+    run_id: str
+    folder: Path
+    status: str = "complete"
+    read: int = 0
+    stored: int = 0
+    rejected: int = 0
+    why: str = ""  # this run was made
+    kept: bool = False  # an earlier run, for nothing has changed since
+    began: str = field(default_factory=now)
+    pages: list[Page] = field(default_factory=list)
+
+    def facts(self) -> dict[str, Any]:
+        """All but where it is, as `run.json` has it."""
+        return {name: value for name, value in asdict(self).items() if name not in ("folder", "kept")}
+
+    def save(self) -> None:
+        """Write `run.json`."""
+        (self.folder / "run.json").write_text(json.dumps(self.facts(), indent=2), encoding="utf-8")
+
+
+def read_report(folder: Path) -> Report:
+    """What a run came to, read back from its folder."""
+    facts = json.loads((folder / "run.json").read_text("utf-8"))
+    return Report(**facts | {"folder": folder, "pages": [Page(**page) for page in facts["pages"]]})
