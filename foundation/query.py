@@ -111,7 +111,7 @@ class Database:
         if self.connection.in_transaction:
             yield
             return
-        self.rows("BEGIN")
+        self.rows("BEGIN DEFERRED")
         try:
             yield
         finally:
