@@ -42,13 +42,13 @@ def _column(database: Database, table: str, column: str) -> dict[str, Any]:
 
 def content(database: Database) -> dict[str, str]:
     """For each table the sha256 of its rows as JSON, in the order of the key, without where they came from."""
-    return {name: _content(database, name) for name in database}
+    return {name: _content(database, name) for name, table in database.tables.items() if table.key}
 
 
 def _content(database: Database, name: str) -> str:
     table, digest = database.tables[name], hashlib.sha256()
     columns = ", ".join(map(quote, table.types))
-    rows = database.rows(f"SELECT {columns} FROM {quote(name)} ORDER BY {quote(table.key)}")
+    rows = database.rows(f"SELECT {columns} FROM {quote(name)} ORDER BY {', '.join(map(quote, table.key))}")
     digest.update(json.dumps([*table.types]).encode())
     while some := rows.fetchmany(1_000):
         digest.update(json.dumps(some)[1:-1].encode() + b", ")  # the same bytes whatever their number
