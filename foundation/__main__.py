@@ -213,6 +213,16 @@ def _show_loads(loads: Sequence[Load]) -> None:
     show_table(("source", "by", "inserted", "updated", "unchanged"), rows, title="Stored after all")
 
 
+def _draft(options: argparse.Namespace) -> int:
+    from foundation.draft import draft
+
+    drafted = draft(options.file, _sources(options))
+    print(drafted.text, end="")
+    told = "Keep it in a file (… > my_sources.py) and settle its doubts. Then: "
+    show_line(f"{told}foundation check {options.file.parent} --sources my_sources.py", is_error=True)
+    return 0 if drafted.is_whole else 1
+
+
 def _explain(options: argparse.Namespace) -> int:
     from foundation.explain import explain
 
@@ -261,6 +271,7 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "repair": _repair,
     "replay": _replay,
     "explain": _explain,
+    "draft": _draft,
 }
 
 

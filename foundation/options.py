@@ -104,6 +104,10 @@ def _add_explain(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
 
 
+def _add_draft(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("file", metavar="FILE.csv", type=Path, help="a file that no source is declared for")
+
+
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", type=Path, help="a folder with <source>.csv")
     parser.add_argument("--source", action="append", default=[], metavar="S", help="this source only; may be repeated")
@@ -167,4 +171,5 @@ _VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "repair": ("take corrected exports back", _add_repair),
     "replay": ("judge the open rejects again", _add_replay),
     "explain": ("where a row came from: file, place, bytes, run, declaration", _add_explain),
+    "draft": ("propose a source class for an unknown file, as Python text", _add_draft),
 }

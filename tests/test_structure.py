@@ -12,22 +12,23 @@ import foundation
 PACKAGE = Path(foundation.__file__).parent
 LEVELS = [
     {"errors", "memory", "scan"},
+    {"formats"},
     {"source", "hints", "lock", "spreadsheet", "options", "lines"},
     {"delivery", "read"},
     {"validate", "sample"},
     {"store"},
-    {"put", "ledger", "ahead"},
+    {"put", "ledger", "ahead", "survey"},
     {"repair"},
     {"ingest", "query"},
-    {"stats", "terminal", "corrections", "explain"},
-    {"report.show", "report.engine", "report.page"},
+    {"stats", "terminal", "corrections", "explain", "proposal"},
+    {"report.show", "report.engine", "report.page", "draft"},
     {"report.kernels"},
     {"report.run"},
     {"__init__", "__main__", "report.__init__"},
 ]
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 ONE_TECHNOLOGY = {
-    "sqlite3": {"store", "put", "ledger", "query", "stats"},
+    "sqlite3": {"survey", "store", "put", "ledger", "query", "stats"},
     "pydantic": {"source", "validate", "delivery"},
     "csv": {"spreadsheet"},
     "papermill": {"report.engine"},
