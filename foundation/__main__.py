@@ -213,6 +213,16 @@ def _show_loads(loads: Sequence[Load]) -> None:
     show_table(("source", "by", "inserted", "updated", "unchanged"), rows, title="Stored after all")
 
 
+def _export(options: argparse.Namespace) -> int:
+    from foundation.export import export
+
+    with Database(options.db, sources=_sources(options)) as database:
+        files = export(database, options.out, form=options.format, only=options.source)
+    rows = [(file.source.name, str(file.path), file.rows, file.bytes) for file in files]
+    show_table(("source", "file", "rows", "bytes"), rows, title=f"Described in {options.out / 'datapackage.json'}")
+    return 0
+
+
 def _draft(options: argparse.Namespace) -> int:
     from foundation.draft import draft
 
@@ -271,6 +281,7 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "repair": _repair,
     "replay": _replay,
     "explain": _explain,
+    "export": _export,
     "draft": _draft,
 }
 

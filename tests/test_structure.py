@@ -20,7 +20,7 @@ LEVELS = [
     {"put", "ledger", "ahead", "survey"},
     {"repair"},
     {"ingest", "query"},
-    {"stats", "terminal", "corrections", "explain", "proposal"},
+    {"stats", "terminal", "corrections", "explain", "proposal", "export"},
     {"report.show", "report.engine", "report.page", "draft"},
     {"report.kernels"},
     {"report.run"},
@@ -34,6 +34,7 @@ ONE_TECHNOLOGY = {
     "papermill": {"report.engine"},
     "nbconvert": {"report.page"},
     "psutil": {"memory"},
+    "pyarrow": {"export"},
 }
 
 
