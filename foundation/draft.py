@@ -134,33 +134,44 @@ def _decide_words(one: Field, found: list[str], *, is_open: bool) -> None:
 
 def _choose_key(survey: Survey, fields: list[Field], doubts: list[str]) -> bool:
     """Mark the column by which a record is known; without one the nearest to it, and say so and return False."""
-
-    def rank(one: Field) -> tuple[bool, int, int]:
-        last = (words_of(one.facts.header) or [""])[-1]
-        named = next((i for i, words in enumerate(_KEYS) if words.fullmatch(last)), len(_KEYS))
-        return one.facts.has_lines, named, one.facts.at
-
     unique = [one for one in fields if one.facts.is_unique and not one.is_optional]
-    candidates = sorted((one for one in unique if one.kind != "float" and not one.form), key=rank)
     for one in unique:
         one.evidence.insert(0, "all different")
-    key = min(fields, key=lambda one: (one.form is not None, one.kind == "float", one.is_optional, -one.facts.distinct))
+    candidates = [
+        one for one in unique if one.kind != "datetime" or one.form or survey.moments(one.facts.at) == survey.records
+    ]
     if candidates:
-        key = candidates[0]
+        key = min(candidates, key=_rank)
         key.evidence[0] = f"{survey.records:,} values, all different: the key"
-        if rank(key)[1] == len(_KEYS):
-            key.doubts.append("the key only for being all different: by its name it is none")
-        for one in fields:
-            if rank(one) < rank(key) and one.kind != "float" and one.facts.distinct * 20 > 19 * survey.records:
-                few = survey.records - one.facts.distinct
-                key.doubts.append(
-                    f"named like the key is {one.name}, of which {few:,} of {survey.records:,} are not new"
-                )
+        key.doubts += _doubts_of_key(survey, fields, key)
     else:
+        key = min(fields, key=lambda one: (one.is_optional, _is_late(one), -one.facts.distinct))
         doubts.append(_keyless(survey, fields, key))
-    key.is_key, key.form = True, None
-    key.kind = key.kind if key.facts.fitting() else "str"
+    if _is_late(key):  # as texts they are different; a key takes no format
+        key.kind, key.form = "str", None
+    key.is_key = True
     return bool(candidates)
+
+
+def _is_late(one: Field) -> bool:
+    """Whether it is a key only where there is no other."""
+    return one.form is not None or one.kind == "float" or one.facts.has_lines
+
+
+def _rank(one: Field) -> tuple[bool, int, int]:
+    """The least is the best key: by its type, by the last word of its name, by its place."""
+    last = (words_of(one.facts.header) or [""])[-1]
+    named = next((i for i, words in enumerate(_KEYS) if words.fullmatch(last)), len(_KEYS))
+    return _is_late(one), named, one.facts.at
+
+
+def _doubts_of_key(survey: Survey, fields: list[Field], key: Field) -> Iterator[str]:
+    if _rank(key)[1] == len(_KEYS):
+        yield "the key only for being all different: by its name it is none"
+    for one in fields:
+        if _rank(one)[:2] < _rank(key)[:2] and one.facts.distinct * 20 > 19 * survey.records:
+            few = survey.records - one.facts.distinct
+            yield f"named like the key is {one.name}, of which {few:,} of {survey.records:,} are not new"
 
 
 def _keyless(survey: Survey, fields: list[Field], key: Field) -> str:

@@ -94,7 +94,7 @@ class Facts:
         return next((r for r in self.plain if self.filled and not r.misfits), None)
 
 
-_ZERO = re.compile(r"-?0\d+", re.ASCII)
+_ZERO = re.compile(r"-?0\d+|-0", re.ASCII)
 
 
 class Survey:
@@ -165,6 +165,12 @@ class Survey:
             )
             while found := cursor.fetchmany(_BATCH):
                 yield found
+
+    def moments(self, at: int) -> int:
+        """How many different values a column of timestamps has: `T` and a space in one are the same."""
+        with told(self._path):
+            sql = f"SELECT count(DISTINCT replace(c{at}, 'T', ' ')) FROM file WHERE c{at} <> ''"
+            return int(self._connection.execute(sql).fetchone()[0])
 
     def pair(self, columns: Sequence[Facts]) -> tuple[Facts, Facts] | None:
         """The first two of these columns, among few, that are different together in every record."""

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from conftest import query
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import foundation
 from foundation.__main__ import main
@@ -267,3 +269,30 @@ def test_words_with_quotes_and_control_characters_are_a_vocabulary_still(tmp_pat
     assert set(source.columns[1].vocabulary) == set(words)
     assert "\u202e" not in text
     assert rejected(path) == 0
+
+
+TEXTS = st.sampled_from(
+    ["", " ", "0", "-0", "7", "-3", "007", "1.50", "1.5", "1e3", "1,234", "1.234,56", "12.0", "9" * 30, "2025-02-28",
+     "2025-02-30", "2025-01-30 08:15:00", "2025-01-30T08:15:00", "3/7/2025", "03/07/2025", "13/7/2025",
+     "3/7/2025 8:48", "yes", "Yes", "NA", "two\nlines", 'a "quote"', "é", "\u202e", "=1+1"]
+)  # fmt: skip
+COLUMNS = st.lists(st.lists(TEXTS, min_size=1, max_size=4), min_size=1, max_size=5)
+HEADERS = st.sampled_from(["date", "id", "class", "json", "Net €", "model_x", "", "order_id", "city", "int", "Field"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(COLUMNS, st.integers(1, 40), st.lists(HEADERS, min_size=6, max_size=6, unique=True), st.booleans())
+def test_whatever_a_file_holds_what_is_proposed_loads_and_accepts_it(
+    tmp_path_factory, columns, count, headers, has_key
+):
+    folder = tmp_path_factory.mktemp("any")
+    rows = [[column[n * (at + 1) % len(column)] for at, column in enumerate(columns)] for n in range(count)]
+    rows = [[str(n), *row] for n, row in enumerate(rows)] if has_key else rows
+    lines = [",".join('"' + text.replace('"', '""') + '"' for text in row) for row in [headers[: len(rows[0])], *rows]]
+    path = write(folder, "things", *lines)
+
+    proposal = draft(path, ())
+    (folder / "my_sources.py").write_text(proposal.text, "utf-8")
+
+    assert (rejected(path) == 0) == proposal.is_whole
+    assert proposal.is_whole or not has_key
