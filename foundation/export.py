@@ -42,9 +42,8 @@ def export(database: Database, out: Path, *, form: str, only: Sequence[str] = ()
     write = {"csv": _write_csv, "jsonl": _write_jsonl, "parquet": _write_parquet}[form]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        database.rows("BEGIN")  # what is read from here on is one state
-        files = [_write(database, source, out / f"{source.name}.{form}", write) for source in sources]
-        database.rows("ROLLBACK")
+        with database.one_state():
+            files = [_write(database, source, out / f"{source.name}.{form}", write) for source in sources]
         told = json.dumps(data_package(files), indent=2, ensure_ascii=False)
         (out / "datapackage.json").write_text(f"{told}\n", "utf-8")
     except OSError as error:

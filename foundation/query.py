@@ -10,6 +10,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -91,6 +92,15 @@ class Database:
         """The rows of any SELECT; values are bound to its question marks."""
         with told(self.path):
             return self.connection.execute(sql, parameters)
+
+    @contextmanager
+    def one_state(self) -> Iterator[None]:
+        """What is read inside shows one state of the data, whatever is loaded meanwhile."""
+        self.rows("SAVEPOINT one_state")
+        try:
+            yield
+        finally:
+            self.rows("RELEASE one_state")
 
     def _describe(self, table: str) -> _Table:
         columns = [

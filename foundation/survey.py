@@ -5,7 +5,6 @@ values, each once, in their order.
 """
 
 import re
-import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -18,7 +17,7 @@ from foundation.errors import SourceError
 from foundation.formats import Format, guess
 from foundation.read import Damaged, Reader
 from foundation.source import Column
-from foundation.store import told
+from foundation.store import scratch, told
 from foundation.validate import reader_of
 
 WORDS = 20  # different values of a column that are kept
@@ -106,7 +105,7 @@ class Survey:
     def __init__(self, path: Path) -> None:
         self._path, self.records, self.damaged = path, 0, 0
         self.first_damaged: Damaged | None = None
-        self._connection = sqlite3.connect("", isolation_level=None)
+        self._connection = scratch()
         try:
             with Reader(path, None) as reader, told(path):
                 self.header = reader.header
@@ -126,11 +125,9 @@ class Survey:
         self._connection.close()
 
     def _fill(self, reader: Reader) -> None:
-        for pragma in ("journal_mode = OFF", "synchronous = OFF", "temp_store = FILE", "cache_size = -16000"):
-            self._connection.execute(f"PRAGMA {pragma}")
         width = len(self.header)
         self._connection.execute(f"CREATE TABLE file ({', '.join(f'c{at} TEXT' for at in range(width))})")
-        self._connection.execute("BEGIN")
+        self._connection.execute("BEGIN IMMEDIATE")
         insert = f"INSERT INTO file VALUES ({', '.join('?' * width)})"
         while chunk := reader.chunk(_BATCH):
             self._connection.executemany(insert, chunk.rows)

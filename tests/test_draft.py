@@ -182,6 +182,14 @@ def test_a_key_over_two_columns_is_named_but_cannot_be_declared(tmp_path, capsys
     assert "store and day are different together" in text
 
 
+def test_one_moment_in_two_ways_is_one_key(tmp_path):
+    path = write(tmp_path, "readings", "at,level", "2025-01-30 08:15:00,2.5", "2025-01-30T08:15:00,2.5")
+
+    proposal = draft(path, ())
+
+    assert not proposal.is_whole
+
+
 def test_records_that_are_damaged_are_counted(tmp_path):
     path = write(tmp_path, "things", "id,n", "1,a", '2,"b"c', "3,d,e", "4,f")
 

@@ -28,7 +28,7 @@ LEVELS = [
 ]
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 ONE_TECHNOLOGY = {
-    "sqlite3": {"survey", "store", "put", "ledger", "query", "stats"},
+    "sqlite3": {"store", "put", "ledger", "query", "stats"},
     "pydantic": {"source", "validate", "delivery"},
     "csv": {"spreadsheet"},
     "papermill": {"report.engine"},
