@@ -34,6 +34,12 @@ bench: .venv/ready .venv-bench/ready  ## load the same files with the peers, in 
 .venv-bench/ready: benchmarks/requirements.txt
 	$(PYTHON) -m venv .venv-bench && .venv-bench/bin/pip install --quiet --disable-pip-version-check -r $< && touch $@
 
+interop: .venv-interop/ready  ## open exports in frictionless, DuckDB, pandas and Datasette
+	.venv-interop/bin/python -m pytest --quiet -m interop tests/test_interop.py
+
+.venv-interop/ready: tests/interop.txt pyproject.toml
+	$(PYTHON) -m venv .venv-interop && .venv-interop/bin/pip install --quiet --disable-pip-version-check -r $< -e . && touch $@
+
 lab: .venv/ready  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
@@ -44,9 +50,9 @@ sample: .venv/ready  ## make the sample data again
 	$(BIN)/foundation sample data/sample --orders 400 --faults 0.03 --seed 7
 
 lock: .venv/ready  ## pin all packages again, newest versions first (needs uv)
-	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -o requirements.lock
+	uv pip compile pyproject.toml --extra notebooks --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -o requirements.lock
 
 clean:  ## take away what was made, but no report
-	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .hypothesis .coverage* build dist
+	rm -rf .venv .venv-bench .venv-interop .mypy_cache .ruff_cache .hypothesis .coverage* build dist
 
-.PHONY: help report test soak bench lab notebooks sample lock clean
+.PHONY: help report test soak bench interop lab notebooks sample lock clean

@@ -9,6 +9,7 @@ from foundation.errors import (
     SourceError,
     StoreError,
 )
+from foundation.formats import Format
 from foundation.ingest import Run, ingest
 from foundation.ledger import Load
 from foundation.pages import Page
@@ -19,6 +20,7 @@ from foundation.source import Record, Source, load_sources, with_parents
 __all__ = [
     "SOURCES",
     "Database",
+    "Format",
     "FoundationError",
     "Load",
     "Page",

@@ -243,6 +243,26 @@ def _show_loads(loads: Sequence[Load]) -> None:
     show_table(("source", "by", "inserted", "updated", "unchanged"), rows, title="Stored after all")
 
 
+def _export(options: argparse.Namespace) -> int:
+    from foundation.export import export
+
+    with Database(options.db, sources=_sources(options)) as database:
+        files = export(database, options.out, form=options.format, only=options.source)
+    rows = [(file.source.name, str(file.path), file.rows, file.bytes) for file in files]
+    show_table(("source", "file", "rows", "bytes"), rows, title=f"Described in {options.out / 'datapackage.json'}")
+    return 0
+
+
+def _draft(options: argparse.Namespace) -> int:
+    from foundation.draft import draft
+
+    drafted = draft(options.file, _sources(options))
+    print(drafted.text, end="")
+    told = "Keep it in a file (… > my_sources.py) and settle its doubts. Then: "
+    show_line(f"{told}foundation check {options.file.parent} --sources my_sources.py", is_error=True)
+    return 0 if drafted.is_whole else 1
+
+
 def _explain(options: argparse.Namespace) -> int:
     from foundation.explain import explain
 
@@ -293,6 +313,8 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "repair": _repair,
     "replay": _replay,
     "explain": _explain,
+    "export": _export,
+    "draft": _draft,
 }
 
 

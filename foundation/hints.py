@@ -7,7 +7,8 @@ from foundation.errors import visible
 _HINTS = (
     (
         r"\d{1,2}([/.-])\d{1,2}\1\d{2,4}( \d{1,2}:\d{2}(:\d{2})?)?( ?[APap]\.?[Mm]\.?)?",
-        "a spreadsheet's or a local way to write dates; format the column as yyyy-mm-dd hh:mm:ss and export it again",
+        "a spreadsheet's or a local way to write dates; format the column as yyyy-mm-dd hh:mm:ss and export it again, "
+        "or declare its Format, such as %d/%m/%Y %H:%M",
     ),
     (r"\d{4}[/.]\d{1,2}[/.]\d{1,2}.*", "dates with other separators; write them as yyyy-mm-dd hh:mm:ss"),
     (r"\d{4}-\d{2}-\d{2}", "dates without a time; add the time, as in 2025-01-30 00:00:00"),
@@ -16,8 +17,9 @@ _HINTS = (
     (r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}", "timestamps without seconds; add them, as in 08:15:00"),
     (r"\d{10}|\d{13}", "Unix times; convert them to yyyy-mm-dd hh:mm:ss"),
     (r"\d{5}(\.\d+)?", "day numbers of a spreadsheet; format the column as yyyy-mm-dd hh:mm:ss and export it again"),
-    (r"-?\d{1,3}(,\d{3})+(\.\d+)?", "numbers with commas between thousands; export them without"),
-    (r"-?(\d+|\d{1,3}([.\s]\d{3})+),\d+", "numbers with a decimal comma; export them with a decimal point"),
+    (r"-?\d{1,3}(,\d{3})+(\.\d+)?", "numbers with commas between thousands; export them without, or declare a Format"),
+    (r"-?(\d+|\d{1,3}([.\s]\d{3})+),\d+",
+     "numbers with a decimal comma; export them with a decimal point, or declare a Format"),
     (r"-?\d+\.0+", "whole numbers written with a decimal point; export the column as whole numbers"),
     (r"\s+\S.*|\S.*\s+", "values with white space around them; export them without"),
 )  # fmt: skip
@@ -26,5 +28,10 @@ _HINTS = (
 def explain_column(column: str, failed: int, read: int, sample: str) -> str:
     """Why *failed* of *read* records fail in *column* in the way *sample* does."""
     told = f"{column}: {failed:,} of {read:,} records are refused for values like '{visible(sample, 40)}'"
-    reason = next((hint for pattern, hint in _HINTS if re.fullmatch(pattern, sample)), None)
-    return f"{told}: {reason}" if reason else told
+    why = reason(sample)
+    return f"{told}: {why}" if why else told
+
+
+def reason(sample: str) -> str | None:
+    """What is odd about a value like this and what to do about it, if it is one of the known ways to write."""
+    return next((hint for pattern, hint in _HINTS if re.fullmatch(pattern, sample)), None)

@@ -120,6 +120,17 @@ def _add_explain(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
 
 
+def _add_export(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("db", metavar="DB", type=Path, help="the database file")
+    verb.add_argument("out", metavar="OUT", type=Path, help="folder to write into")
+    verb.add_argument("--format", choices=("parquet", "csv", "jsonl"), required=True)
+    verb.add_argument("--source", action="append", default=[], metavar="S", help="this table only; may be repeated")
+
+
+def _add_draft(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("file", metavar="FILE.csv", type=Path, help="a file that no source is declared for")
+
+
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", type=Path, help="a folder with <source>.csv")
     parser.add_argument("--source", action="append", default=[], metavar="S", help="this source only; may be repeated")
@@ -185,4 +196,6 @@ _VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "repair": ("take corrected exports back", _add_repair),
     "replay": ("judge the open rejects again", _add_replay),
     "explain": ("where a row came from: file, place, bytes, run, declaration", _add_explain),
+    "export": ("tables as open files, with a Data Package that describes them", _add_export),
+    "draft": ("propose a source class for an unknown file, as Python text", _add_draft),
 }

@@ -12,7 +12,7 @@ pages through meets a row twice or misses one.
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -107,7 +107,7 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """All that is read inside is of one state of the data."""
+        """All that is read inside is of one state of the data, streams that are read to their end there included."""
         if self.connection.in_transaction:
             yield
             return
@@ -276,9 +276,11 @@ class Query:
         return sql + (f" ORDER BY {order_sql(order)}" if order else ""), (*self.relation.values, *where.values)
 
     def _chunks(self, size: int) -> Iterator[list[Row]]:
-        """All rows, from a connection that nobody else uses."""
+        """All rows, from a connection that nobody else uses; inside `snapshot`, from that which sees it."""
         sql, values = self._select(self._total_order(), self._terms(), self._where())
-        with closing(connect(self.database.path, read_only=True)) as connection, told(self.database.path):
+        own = self.database.connection
+        shared = nullcontext(own) if own.in_transaction else closing(connect(self.database.path, read_only=True))
+        with shared as connection, told(self.database.path):
             cursor = connection.execute(sql, values)
             while rows := cursor.fetchmany(size):
                 yield rows

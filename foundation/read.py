@@ -91,10 +91,11 @@ class Reader:
     """A CSV file of one source, read chunk by chunk, from its start or from a checkpoint.
 
     Raises SourceError when it cannot be that source's file: not there, no text, empty, columns missing or doubled.
-    `warnings` names columns that the source does not declare; they are left out. `at` is how far it has read.
+    Without a source any columns will do. `warnings` names columns that the source does not declare; they are left
+    out. `at` is how far it has read.
     """
 
-    def __init__(self, path: Path, source: Source) -> None:
+    def __init__(self, path: Path, source: Source | None) -> None:
         _require_regular_file(path)
         self.size = path.stat().st_size
         self.warnings: list[str] = []
@@ -255,18 +256,22 @@ class Reader:
         self.at = Position(0, len(lines), sum(map(len, lines)))
         return header
 
-    def _match(self, source: Source, path: Path) -> list[int]:
+    def _match(self, source: Source | None, path: Path) -> list[int]:
         """For each column of the source where it stands in the file."""
-        wanted = [c.header for c in source.columns]
+        wanted = [c.header for c in source.columns] if source else self.header
         if missing := [name for name in wanted if name not in self.header]:
             raise SourceError("missing_column", _missing(path, missing, self.header, wanted))
-        if doubled := [name for name in wanted if self.header.count(name) > 1]:
+        if doubled := [name for name in dict.fromkeys(wanted) if self.header.count(name) > 1]:
             message = f"{path}: the header has {_listed(doubled)} more than once; keep one of them"
             raise SourceError("duplicate_column", message)
         if unknown := [name for name in self.header if name not in wanted]:
             self.warnings.append(f"unknown columns are left out: {_listed(unknown)}")
-        self._key_at = self.header.index(wanted[source.position(source.key)])
-        self._is_numbered = any(c.kind is int and c.header == self.header[0] for c in source.columns)
+        if not source and (hint := _other_separator(wanted[0]) if len(wanted) == 1 else ""):
+            raise SourceError("not_text", f"{path}: its first line names a single column{hint}")
+        self._key_at = self.header.index(wanted[source.position(source.key)]) if source else 0
+        self._is_numbered = any(
+            c.kind is int and c.header == self.header[0] for c in (source.columns if source else ())
+        )
         return [self.header.index(name) for name in wanted]
 
 

@@ -12,7 +12,7 @@ A source is declared once, as a pydantic model with the columns of the file in t
         weather: Literal["dry", "wet"]
 
 A field that is not optional is required. Types: `int`, `float`, `str`, `datetime`, `date` and `Literal` of
-texts, with any constraint of pydantic's `Field`.
+texts, with any constraint of pydantic's `Field`; a `Format` tells how a file writes them, if not in the usual way.
 """
 
 import hashlib
@@ -31,6 +31,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from foundation.errors import SchemaError
+from foundation.formats import Format
 
 _SQL_TYPES: dict[type, str] = {int: "INTEGER", float: "REAL", str: "TEXT", datetime: "TEXT", date: "TEXT"}
 
@@ -51,6 +52,11 @@ class Column:
     def sql_type(self) -> str:
         """The column's type in a STRICT table."""
         return _SQL_TYPES[self.kind]
+
+    @property
+    def format(self) -> Format | None:
+        """How the file writes it, if it is declared."""
+        return next((c for c in self.constraints if isinstance(c, Format)), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,9 +176,11 @@ def _column(model: type[Record], name: str, info: FieldInfo) -> Column:
     if kind not in _SQL_TYPES:
         allowed = ", ".join(sorted(t.__name__ for t in _SQL_TYPES))
         raise SchemaError(f"{model.__name__}.{name}: {kind!r} cannot be stored; use {allowed} or Literal")
+    if wrong := [c.pattern for c in constraints if isinstance(c, Format) and (vocabulary or not c.suits(kind))]:
+        raise SchemaError(f"{model.__name__}.{name}: no {kind.__name__} or vocabulary is written like {wrong[0]}")
     return Column(
         name=name,
-        header=info.alias or name,
+        header=name if info.alias is None else info.alias,
         kind=kind,
         required=not optional,
         vocabulary=vocabulary,
@@ -207,6 +215,8 @@ def _require_consistent(source: Source, declared: str) -> None:
         raise SchemaError(f"{declared}: {source.name!r} cannot name a table; use a plain identifier")
     if not next(c for c in source.columns if c.name == source.key).required:
         raise SchemaError(f"{declared}: the key {source.key} may not be optional")
+    if formatted := {c.name for c in source.columns if c.format} & {source.key, *source.references}:
+        raise SchemaError(f"{declared}: {', '.join(formatted)}: keys are compared as they stand; they take no Format")
 
 
 def in_order(sources: Iterable[Source]) -> tuple[Source, ...]:

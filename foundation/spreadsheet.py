@@ -11,10 +11,13 @@ _FORMULA = re.compile(r"[=@\t\r\n\0]|[+-](?![0-9.]+$)")
 _REWRITTEN = re.compile(r"'*[=@+\-\t\r\n\0 0-9]")
 
 
-def write_csv(file: IO[str], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write rows of which nothing is run as a formula."""
+def write_csv(file: IO[str], columns: Sequence[str], rows: Iterable[Sequence[Any]], *, is_guarded: bool = True) -> None:
+    """Write rows of which nothing is run as a formula; if not *is_guarded*, as they are, for programs."""
     writer = csv.writer(file, lineterminator="\r\n")  # as RFC 4180 has it; with \n a bare \r would not be quoted
     writer.writerow(columns)
+    if not is_guarded:
+        writer.writerows(rows)
+        return
     for row in rows:
         writer.writerow([f"'{v}" if isinstance(v, str) and _FORMULA.match(v) else v for v in row])
 

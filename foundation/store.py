@@ -82,6 +82,14 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     return connection
 
 
+def scratch() -> sqlite3.Connection:
+    """A connection to a database of its own, in a file without a name that goes with it."""
+    connection = sqlite3.connect("", isolation_level=None)
+    for pragma in ("journal_mode = OFF", "synchronous = OFF", "temp_store = FILE", "cache_size = -16000"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
 def _require_ours(connection: sqlite3.Connection, path: Path, read_only: bool) -> None:
     # One statement sees one state: another process may make the ledger at this moment.
     mark, version, tables = connection.execute(

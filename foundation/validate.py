@@ -5,11 +5,11 @@ plain digits, plain decimal numbers, `YYYY-MM-DD HH:MM:SS`. Timestamps stay text
 `datetime` and back costs more than everything else together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, is_dataclass, replace
 from datetime import date
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
@@ -80,7 +80,10 @@ def _reasons(source: Source, refused: list[tuple[Any, ...]]) -> list[list[Error]
 def _reason(column: Column, code: str, message: str, value: str) -> Error:
     if value == "" or (column.required and value.isspace()):
         return Error("schema", "missing", column.name, value[:SHOWN], "Field required")
-    return Error("schema", code, column.name, value[:SHOWN], _MESSAGES.get(code, message))
+    message = _MESSAGES.get(code, message)
+    if column.format and code.endswith("_parsing"):
+        message = f"Input should be written as it is declared: {column.format.pattern}"
+    return Error("schema", code, column.name, value[:SHOWN], message)
 
 
 @lru_cache(maxsize=64)
@@ -100,6 +103,12 @@ def _adapter(source: Source, *, whole: bool) -> TypeAdapter[list[Row]]:
     return TypeAdapter(list[row])
 
 
+def reader_of(column: Column) -> Callable[[Sequence[str]], list[Value]]:
+    """A function that tells what texts are read as in *column*, None for those that do not fit."""
+    reading: Any = Annotated[_reading(column), _OrNone()]
+    return TypeAdapter(list[reading]).validate_python
+
+
 class _OrNone:
     """Reads None where there is an error."""
 
@@ -112,7 +121,7 @@ def _reading(column: Column) -> Any:
     kind: Any = column.kind if column.kind in (int, float) else str
     if column.vocabulary:
         kind = Literal[column.vocabulary]
-    constraints = column.constraints
+    constraints = tuple(c for c in column.constraints if c is not column.format)
     if column.kind is int:
         constraints = (_SQLITE_INTEGER, *constraints)
     elif kind is str and column.kind is not str:
@@ -135,8 +144,20 @@ class _Written:
         self._column = column
 
     def __get_pydantic_core_schema__(self, kind: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        inner, written = handler(kind), self._written()
-        return core_schema.chain_schema([written, inner]) if written else inner
+        steps = [step for step in (self._rewritten(), self._written(), handler(kind)) if step]
+        return core_schema.chain_schema(steps) if len(steps) > 1 else steps[0]
+
+    def _rewritten(self) -> CoreSchema | None:
+        """From the declared format to the usual one; a column without pays nothing for it."""
+        kind, declared = self._column.kind, self._column.format
+        if not declared:
+            return None
+        read = core_schema.no_info_after_validator_function(partial(declared.read, kind=kind), core_schema.str_schema())
+        return core_schema.custom_error_schema(
+            read,
+            custom_error_type=f"{kind.__name__}_parsing",
+            custom_error_context=_IN_CALENDAR,
+        )
 
     def _written(self) -> CoreSchema | None:
         match self._column.kind.__name__:

@@ -3,8 +3,10 @@ import pytest
 from foundation.hints import explain_column
 
 SPREADSHEET = (
-    "a spreadsheet's or a local way to write dates; format the column as yyyy-mm-dd hh:mm:ss and export it again"
+    "a spreadsheet's or a local way to write dates; format the column as yyyy-mm-dd hh:mm:ss and export it again, "
+    "or declare its Format, such as %d/%m/%Y %H:%M"
 )
+DECIMAL_COMMA = "numbers with a decimal comma; export them with a decimal point, or declare a Format"
 ZONED = "timestamps with fractions of a second or a time zone; convert them to one zone and cut them to seconds"
 
 
@@ -26,11 +28,14 @@ ZONED = "timestamps with fractions of a second or a time zone; convert them to o
         ("1738224900", "Unix times; convert them to yyyy-mm-dd hh:mm:ss"),
         ("1738224900000", "Unix times; convert them to yyyy-mm-dd hh:mm:ss"),
         ("45687.34375", "day numbers of a spreadsheet; format the column as yyyy-mm-dd hh:mm:ss and export it again"),
-        ("1876,15", "numbers with a decimal comma; export them with a decimal point"),
-        ("-0,5", "numbers with a decimal comma; export them with a decimal point"),
-        ("1.234.567,89", "numbers with a decimal comma; export them with a decimal point"),
-        ("1\u202f234,50", "numbers with a decimal comma; export them with a decimal point"),
-        ("1,234,567.89", "numbers with commas between thousands; export them without"),
+        ("1876,15", DECIMAL_COMMA),
+        ("-0,5", DECIMAL_COMMA),
+        ("1.234.567,89", DECIMAL_COMMA),
+        ("1\u202f234,50", DECIMAL_COMMA),
+        (
+            "1,234,567.89",
+            "numbers with commas between thousands; export them without, or declare a Format",
+        ),
         ("12.0", "whole numbers written with a decimal point; export the column as whole numbers"),
         ("Delivered ", "values with white space around them; export them without"),
         ("\tDelivered", "values with white space around them; export them without"),

@@ -12,15 +12,16 @@ import foundation
 PACKAGE = Path(foundation.__file__).parent
 LEVELS = [
     {"errors", "memory", "scan", "cache"},
+    {"formats"},
     {"source", "hints", "lock", "spreadsheet", "lines", "display"},
     {"delivery", "read"},
     {"validate", "sample"},
     {"store", "seek", "pages"},
-    {"put", "ledger", "ahead", "options", "relation", "paging"},
+    {"put", "ledger", "ahead", "options", "relation", "paging", "survey"},
     {"repair"},
     {"ingest", "query"},
-    {"stats", "terminal", "corrections", "explain"},
-    {"report.show", "report.client", "report.page", "report.basis"},
+    {"stats", "terminal", "corrections", "explain", "proposal", "export"},
+    {"report.show", "report.client", "report.page", "report.basis", "draft"},
     {"report.engine", "report.kernels", "report.manifest"},
     {"report.result"},
     {"report.again"},
@@ -36,6 +37,7 @@ ONE_TECHNOLOGY = {
     "papermill": {"report.engine", "report.client"},
     "nbconvert": {"report.page"},
     "psutil": {"memory"},
+    "pyarrow": {"export"},
 }
 
 
