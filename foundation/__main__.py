@@ -21,7 +21,7 @@ from foundation.options import parse
 from foundation.query import Database
 from foundation.source import Source, load_sources, with_parents
 from foundation.spreadsheet import write_csv
-from foundation.stats import REJECT_COLUMNS, describe, reasons, rejects
+from foundation.stats import FIGURES, REJECT_COLUMNS, describe, examples, reasons, rejects, rows_of
 from foundation.terminal import show_json, show_line, show_progress, show_rows, show_table
 
 _COUNTS = ("read", "inserted", "updated", "unchanged", "rejected")
@@ -173,14 +173,14 @@ def _stats(options: argparse.Namespace) -> int:
         for name in options.source:
             database[name]  # an unknown table is told here
         told = describe(database, options.source)
+        found = [examples(database, c["source"], c["name"]) if c["rows"] else [] for c in told["checks"]]
     if options.json:
         show_json(told, indent=2)
         return 0
     for name, table in told["tables"].items():
-        names = ("count", "missing", "distinct", "least", "greatest", "mean")
-        rows = [(column, *(figures.get(n) for n in names)) for column, figures in table["columns"].items()]
-        show_table(("column", *names), rows, title=f"{name}: {table['rows']:,} rows")
-    show_table(("source", "check", "rows that break it"), [tuple(c.values()) for c in told["checks"]], title="Checks")
+        show_table(("column", *FIGURES, "most frequent"), rows_of(table), title=f"{name}: {table['rows']:,} rows")
+    checks = [(*check.values(), ", ".join(map(str, such))) for check, such in zip(told["checks"], found, strict=True)]
+    show_table(("source", "check", "rows that break it", "such as"), checks, title="Checks")
     loads = [(load["load_id"], load["source"], load["status"], *(load[n] for n in _COUNTS)) for load in told["loads"]]
     show_table(("load", "source", "status", *_COUNTS), loads, title="Loads")
     return 0

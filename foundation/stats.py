@@ -2,25 +2,64 @@
 
 import hashlib
 import json
+import math
 import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
+from foundation.display import table as html_table
 from foundation.errors import visible
 from foundation.query import Database
 from foundation.source import Source
 from foundation.store import quote
 
+FIGURES = (
+    "count",
+    "missing",
+    "distinct",
+    "least",
+    "greatest",
+    "mean",
+    "sd",
+)  # sd: of all rows, divided by their number
+_FEW = 1_000  # different values at most for the most frequent to say anything
+_MOST = 10  # of them are told
 
-def describe(database: Database, only: Iterable[str] = ()) -> dict[str, Any]:
-    """What `stats --json` tells: tables with their columns, checks with the rows that break them, loads in order."""
+
+class Statistics(dict[str, Any]):
+    """What `stats --json` tells, which shows itself in a notebook as one table for each table of the database."""
+
+    def _repr_html_(self) -> str:
+        columns = [
+            html_table(("column", *FIGURES, "most frequent"), rows_of(one), caption=f"{name}: {one['rows']:,} rows")
+            for name, one in self["tables"].items()
+        ]
+        checks = [(check["source"], check["name"], check["rows"]) for check in self["checks"]]
+        return "".join([*columns, html_table(("source", "check", "rows that break it"), checks)])
+
+
+def describe(database: Database, only: Iterable[str] = ()) -> Statistics:
+    """Tables with their columns, checks with the rows that break them, loads in order, all of one state of the data."""
     names = [name for name in database if name in set(only) or not only]
     declared = [source for name, source in database.sources.items() if name in names]
-    return {
-        "tables": {name: _table(database, name) for name in names},
-        "checks": [check for source in declared for check in _checks(database, source)],
-        "loads": [load for load in loads(database) if load["source"] in names],
-    }
+    with database.snapshot():
+        return Statistics(
+            tables={name: _table(database, name) for name in names},
+            checks=[check for source in declared for check in _checks(database, source)],
+            loads=[load for load in loads(database) if load["source"] in names],
+        )
+
+
+def rows_of(table: dict[str, Any]) -> list[list[Any]]:
+    """A row for each column of a described table: its name, its figures, its most frequent values as text."""
+    return [
+        [name, *(one.get(figure) for figure in FIGURES), _listed(one["frequent"])]
+        for name, one in table["columns"].items()
+    ]
+
+
+def _listed(frequent: list[list[Any]]) -> str:
+    return ", ".join(f"{visible(str(value), 30)} {count:,}" for value, count in frequent[:3])
 
 
 def _table(database: Database, name: str) -> dict[str, Any]:
@@ -29,15 +68,21 @@ def _table(database: Database, name: str) -> dict[str, Any]:
 
 
 def _column(database: Database, table: str, column: str) -> dict[str, Any]:
-    """Count, missing, distinct, least and greatest of a column; the mean of a number."""
-    c, is_number = quote(column), database.tables[table].types[column] != "TEXT"
-    mean = f"avg({c})" if is_number else "NULL"
-    sql = (
-        f"SELECT count({c}), count(*) - count({c}), count(DISTINCT {c}), min({c}), max({c}), {mean} FROM {quote(table)}"
-    )
-    count, missing, distinct, least, greatest, average = database.rows(sql).fetchone()
+    """Count, missing, distinct, least, greatest and most frequent values; mean and standard deviation of a number."""
+    c, origin = quote(column), quote(table)
+    sql = f"SELECT count({c}), count(*) - count({c}), count(DISTINCT {c}), min({c}), max({c}) FROM {origin}"
+    count, missing, distinct, least, greatest = database.rows(sql).fetchone()
     told = {"count": count, "missing": missing, "distinct": distinct, "least": least, "greatest": greatest}
-    return told | ({"mean": average} if is_number else {})
+    if database.tables[table].types[column] != "TEXT":
+        (mean,) = database.rows(f"SELECT avg({c}) FROM {origin}").fetchone()
+        # From the differences to the mean: that of squares and squared mean loses all digits of large numbers.
+        (variance,) = database.rows(f"SELECT avg(({c} - ?) * ({c} - ?)) FROM {origin}", (mean, mean)).fetchone()
+        told |= {"mean": mean, "sd": None if variance is None else math.sqrt(variance)}
+    frequent: list[list[Any]] = []
+    if distinct <= _FEW and distinct < count:
+        most = f"SELECT {c}, count(*) FROM {origin} WHERE {c} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {_MOST}"
+        frequent = [list(row) for row in database.rows(most)]
+    return told | {"frequent": frequent}
 
 
 def content(database: Database) -> dict[str, str]:
@@ -63,6 +108,15 @@ def _checks(database: Database, source: Source) -> list[dict[str, Any]]:
     return [
         {"source": source.name, "name": name, "rows": count} for name, count in zip(source.checks, counts, strict=True)
     ]
+
+
+def examples(database: Database, source: str, check: str) -> list[Any]:
+    """The least keys of rows that break a check, three at most."""
+    declared = database.sources[source]
+    wanted = (
+        f"SELECT {quote(declared.key)} FROM {quote(source)} WHERE NOT ({declared.checks[check]}) ORDER BY 1 LIMIT 3"
+    )
+    return [key for (key,) in database.rows(wanted)]
 
 
 def loads(database: Database, run_id: str | None = None) -> list[dict[str, Any]]:

@@ -1,5 +1,7 @@
 """Describing a database."""
 
+import statistics
+
 import pytest
 from conftest import FAULTS, write_delivery
 
@@ -17,12 +19,15 @@ def database(faulty_data, db):
 def test_columns_are_described_by_what_is_in_them(database):
     told = stats.describe(database, ["orders"])["tables"]["orders"]
 
+    keys = [row["order_id"] for row in database["orders"]]
+
     assert told["rows"] == 5
     assert told["columns"]["order_id"] == {
         "count": 5, "missing": 0, "distinct": 5, "least": 1, "greatest": 12, "mean": 4.8,
+        "sd": pytest.approx(statistics.pstdev(keys)), "frequent": [],
     }  # fmt: skip
     assert told["columns"]["failure_reason"] == {
-        "count": 0, "missing": 5, "distinct": 0, "least": None, "greatest": None,
+        "count": 0, "missing": 5, "distinct": 0, "least": None, "greatest": None, "frequent": [],
     }  # fmt: skip
 
 
@@ -40,6 +45,40 @@ def test_checks_count_the_rows_that_break_them(tmp_path, db):
         "failed_has_a_reason": 1,
         "amount_is_positive": 1,
     }
+
+
+def test_the_most_frequent_values_come_first_and_the_spread_of_large_numbers_is_kept(tmp_path, db):
+    amounts = [1e12 + n % 3 for n in range(7)]
+    orders = [{"amount": f"{amount:.0f}", "city": "Goa" if n % 3 else "Pune"} for n, amount in enumerate(amounts)]
+    foundation.ingest(write_delivery(tmp_path / "data", clients=[{}], orders=orders), db)
+
+    with foundation.open(db) as opened:
+        columns = stats.describe(opened)["tables"]["orders"]["columns"]
+
+    assert columns["city"]["frequent"] == [["Goa", 4], ["Pune", 3]]
+    assert columns["amount"]["frequent"][0] == [1e12, 3]
+    assert columns["amount"]["sd"] == pytest.approx(statistics.pstdev(amounts))
+
+
+def test_a_check_names_rows_that_break_it(tmp_path, db):
+    orders = [{"amount": "0" if n % 2 else "5"} for n in range(9)]
+    foundation.ingest(write_delivery(tmp_path / "data", clients=[{}], orders=orders), db)
+
+    with foundation.open(db) as opened:
+        assert stats.examples(opened, "orders", "amount_is_positive") == [2, 4, 6]
+        assert stats.examples(opened, "orders", "failed_has_a_reason") == []
+
+
+def test_statistics_show_themselves_with_every_value_as_text(tmp_path, db):
+    orders = [{"city": "<b>Goa</b>"}, {"city": "<b>Goa</b>"}]
+    foundation.ingest(write_delivery(tmp_path / "data", clients=[{}], orders=orders), db)
+
+    with foundation.open(db) as opened:
+        shown = stats.describe(opened, ["orders"])._repr_html_()
+
+    assert '<caption style="text-align: left">orders: 2 rows' in shown
+    assert "&lt;b&gt;Goa&lt;/b&gt; 2" in shown
+    assert "<b>" not in shown
 
 
 def test_every_check_can_be_asked(database):
