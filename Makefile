@@ -27,6 +27,7 @@ test: .venv/ready  ## format, lint, types, tests, and the notebooks as tests
 
 soak: .venv/ready  ## the long sweeps: every fault, every kill, ten thousand examples (hours)
 	FOUNDATION_SOAK=1 $(BIN)/pytest --quiet -rA tests/test_lines.py tests/test_faults.py tests/test_machine.py tests/test_crash.py
+	$(BIN)/pytest --quiet -rA -m soak tests
 
 bench: .venv/ready .venv-bench/ready  ## load the same files with the peers, in turn (needs the sqlite3 shell)
 	$(BIN)/python benchmarks/run.py $(ARGS)

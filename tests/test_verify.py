@@ -109,6 +109,7 @@ def test_one_line_of_a_notebook_and_one_version_are_named(project, made, changed
     assert not [line for line in lines if line.startswith(("content", "input", "load", "page 01", "page index"))]
 
 
+@pytest.mark.soak
 def test_a_page_that_somebody_has_changed_is_named(project, made, changed):
     change(changed, made / "01_ingest_orders.html", "What was refused", "Nothing was refused")
 
@@ -141,6 +142,7 @@ def _before(loads: int) -> str:
     return f'"name": "loads that the database had seen before",\n   "value": {loads}'
 
 
+@pytest.mark.soak
 def test_two_runs_give_the_same_bytes_but_for_what_is_measured(tmp_path):
     write_sample(tmp_path / "data", orders=30, faults=0.1, seed=3)
     pages: list[dict[str, str]] = []
