@@ -173,10 +173,10 @@ def _stats(options: argparse.Namespace) -> int:
         for name in options.source:
             database[name]  # an unknown table is told here
         told = describe(database, options.source)
+        if options.json:
+            show_json(told, indent=2)
+            return 0
         found = [examples(database, c["source"], c["name"]) if c["rows"] else [] for c in told["checks"]]
-    if options.json:
-        show_json(told, indent=2)
-        return 0
     for name, table in told["tables"].items():
         show_table(("column", *FIGURES, "most frequent"), rows_of(table), title=f"{name}: {table['rows']:,} rows")
     checks = [(*check.values(), ", ".join(map(str, such))) for check, such in zip(told["checks"], found, strict=True)]

@@ -26,9 +26,9 @@ def table(
     return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def plain(value: Any) -> str:
-    """A value of a row, numbers as they are: they may be keys."""
-    return "–" if value is None else visible(str(value), 300)
+def plain(value: Any, limit: int = 300) -> str:
+    """A value of a row on one line, cut to *limit* characters; numbers as they are: they may be keys."""
+    return "–" if value is None else visible(str(value), limit)
 
 
 def _td(value: Any, told: str) -> str:

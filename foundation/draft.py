@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
@@ -39,7 +40,7 @@ def draft(path: Path, known: Sequence[Source]) -> Draft:
 
     Raises SourceError when it is no CSV file with commas and a header of different names, or has no records.
     """
-    with Survey(path) as survey:
+    with closing(Survey(path)) as survey:
         table = identifier(path.stem, "records")
         fields = [Field(survey.column(at), name) for at, name in enumerate(names_of(survey.header))]
         for one in fields:

@@ -1,6 +1,7 @@
 """Read a database back: lazy queries that become pages, streams, frames or a count.
 
-Pages seek by key, not by OFFSET: the last page of a million rows costs what the first one does. The order is made
+Pages seek by key, not by OFFSET: along the key or an index the last page of a million rows costs what the first one
+does. The order is made
 total by the table's key, in the direction of the last column; NULLs stand first when ascending, last when
 descending, as SQLite sorts them. Rows of a SELECT have no key: with `order_by` all their columns make the order
 total, without it they keep the order of the SELECT and pages count their way.
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 from foundation.cache import Cache
 from foundation.delivery import SOURCES
 from foundation.display import table as html_table
-from foundation.errors import QueryError
+from foundation.errors import QueryError, StoreError
 from foundation.memory import parse_bytes
 from foundation.pages import Page
 from foundation.paging import Asking, Token, digest, fits, read_page, read_token
@@ -78,9 +79,12 @@ class Database:
     def sql(self, select: str, values: Sequence[Any] = ()) -> "Query":
         """The rows of any SELECT as a lazy query; *values* are bound to its question marks.
 
-        Raises StoreError when SQLite does not take it.
+        Raises QueryError when SQLite does not take it.
         """
-        return Query(self, selected(self.rows, select, values))
+        try:
+            return Query(self, selected(self.rows, select, values))
+        except StoreError as error:
+            raise QueryError(f"this SELECT cannot be run: {error.__cause__}") from error
 
     def _ipython_key_completions_(self) -> list[str]:
         return list(self.tables)

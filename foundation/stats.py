@@ -13,15 +13,8 @@ from foundation.query import Database
 from foundation.source import Source
 from foundation.store import quote
 
-FIGURES = (
-    "count",
-    "missing",
-    "distinct",
-    "least",
-    "greatest",
-    "mean",
-    "sd",
-)  # sd: of all rows, divided by their number
+# The standard deviation, sd, is that of all rows: the squares are divided by their number.
+FIGURES = ("count", "missing", "distinct", "least", "greatest", "mean", "sd")
 _FEW = 1_000  # different values at most for the most frequent to say anything
 _MOST = 10  # of them are told
 
@@ -69,12 +62,12 @@ def _table(database: Database, name: str) -> dict[str, Any]:
 
 def _column(database: Database, table: str, column: str) -> dict[str, Any]:
     """Count, missing, distinct, least, greatest and most frequent values; mean and standard deviation of a number."""
-    c, origin = quote(column), quote(table)
-    sql = f"SELECT count({c}), count(*) - count({c}), count(DISTINCT {c}), min({c}), max({c}) FROM {origin}"
-    count, missing, distinct, least, greatest = database.rows(sql).fetchone()
+    c, origin, is_number = quote(column), quote(table), database.tables[table].types[column] != "TEXT"
+    average = f"avg({c})" if is_number else "NULL"
+    sql = f"SELECT count({c}), count(*) - count({c}), count(DISTINCT {c}), min({c}), max({c}), {average} FROM {origin}"
+    count, missing, distinct, least, greatest, mean = database.rows(sql).fetchone()
     told = {"count": count, "missing": missing, "distinct": distinct, "least": least, "greatest": greatest}
-    if database.tables[table].types[column] != "TEXT":
-        (mean,) = database.rows(f"SELECT avg({c}) FROM {origin}").fetchone()
+    if is_number:
         # From the differences to the mean: that of squares and squared mean loses all digits of large numbers.
         (variance,) = database.rows(f"SELECT avg(({c} - ?) * ({c} - ?)) FROM {origin}", (mean, mean)).fetchone()
         told |= {"mean": mean, "sd": None if variance is None else math.sqrt(variance)}

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import combinations
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from foundation.errors import SourceError
 from foundation.formats import Format, guess
@@ -113,15 +112,11 @@ class Survey:
             if not self.records:
                 raise SourceError("empty_file", f"{path}: no record that can be read; nothing can be learned from it")
         except BaseException:
-            self._connection.close()
+            self.close()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Let go of the temporary database."""
         self._connection.close()
 
     def _fill(self, reader: Reader) -> None:

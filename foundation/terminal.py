@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from foundation.display import cell
+from foundation.display import cell, plain
 from foundation.errors import visible
 from foundation.ledger import Load
 
@@ -39,7 +39,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: 
 def show_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str) -> None:
     """Print rows of data, a line each: long values are cut, and what does not fit is named instead."""
     table = [list(row) for row in rows]
-    cells = [[_cut(value) for value in row] for row in table]
+    cells = [[plain(value, _WIDEST) for value in row] for row in table]
     widths = [max(map(len, [name, *(row[i] for row in cells)])) for i, name in enumerate(columns)]
     cells = [
         [told.rjust(wide) if isinstance(value, int | float) else told for value, told, wide in zip(*three, strict=True)]
@@ -53,11 +53,6 @@ def show_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: s
 
 def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-
-
-def _cut(value: Any) -> str:
-    """A value on one line, numbers as they are: they may be keys."""
-    return "–" if value is None else visible(str(value), _WIDEST)
 
 
 def show_line(text: str, *, is_error: bool = False) -> None:

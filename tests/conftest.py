@@ -277,3 +277,17 @@ FAULTS = {
     "external_factors": [(2, "relation", "parent_rejected", "order_id")],
     "feedback": [(2, "schema", "less_than_equal", "rating")],
 }
+
+
+@pytest.fixture(scope="module", params=["started", "forked"])
+def kernels(request):
+    """What starts kernels: each by itself, or as the forks of one process."""
+    from jupyter_client.manager import AsyncKernelManager
+
+    from foundation.report.kernels import forked_kernels
+
+    if request.param == "started":
+        yield AsyncKernelManager
+    else:
+        with forked_kernels() as manager:
+            yield manager

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -16,15 +15,6 @@ from foundation.report.engine import check_parameters, outcome, run_notebook
 from foundation.report.kernels import forked_kernels
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module", params=["started", "forked"])
-def kernels(request: pytest.FixtureRequest) -> Iterator[type[AsyncKernelManager]]:
-    if request.param == "started":
-        yield AsyncKernelManager
-    else:
-        with forked_kernels() as manager:
-            yield manager
 
 
 def notebook_of(path: Path, *sources: str, parameters: str = "") -> Path:

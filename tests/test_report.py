@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -118,16 +117,6 @@ def test_notebooks_got_their_parameters(made):
 
     assert 'source = "feedback"' in given
     assert f'run_id = "{made.name}"' in given
-
-
-@pytest.fixture(scope="module", params=["started", "forked"])
-def kernels(request: pytest.FixtureRequest) -> Iterator[type[AsyncKernelManager]]:
-    """What starts kernels: each by itself, or as the forks of one process."""
-    if request.param == "started":
-        yield AsyncKernelManager
-    else:
-        with forked_kernels() as manager:
-            yield manager
 
 
 def notebook_of(path: Path, *sources: str) -> Path:

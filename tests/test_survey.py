@@ -1,4 +1,5 @@
 import tracemalloc
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -8,10 +9,10 @@ from foundation.errors import SourceError
 from foundation.survey import WORDS, Survey
 
 
-def survey(folder: Path, *lines: object) -> Survey:
+def survey(folder: Path, *lines: object) -> closing[Survey]:
     path = folder / "things.csv"
     path.write_text("".join(f"{line}\n" for line in lines), "utf-8", newline="")
-    return Survey(path)
+    return closing(Survey(path))
 
 
 def test_different_values_are_counted_exactly_beyond_what_is_kept(tmp_path):
@@ -75,7 +76,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
             file.write("id,word\n")
             file.writelines(f"{n},word {n * 7919 % count}\n" for n in range(count))
         tracemalloc.start()
-        with Survey(path) as it:
+        with closing(Survey(path)) as it:
             assert it.column(1).distinct == count
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()

@@ -45,7 +45,8 @@ def verify(folder: Path, data: Path | None = None) -> list[Difference]:
             f"{folder}: the run began with a database that had seen {then.before:,} loads, which its manifest cannot "
             "give back; verify the first run into that database, or make a run into a new one"
         )
-    parameters = {key.removeprefix("parameter "): value for key, value in then.basis.items() if "parameter " in key}
+    told = [(*key.partition(" "), value) for key, value in then.basis.items()]
+    parameters = {name: value for kind, _, name, value in told if kind == "parameter"}
     old_data, old_db, only = (parameters.pop(name) for name in ("data", "db", "only"))
     data = data or Path(old_data)
     if lost := [name for name in _inputs(then) if not (data / name).is_file()]:
