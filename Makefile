@@ -40,6 +40,9 @@ lab: .venv/ready  ## open the notebooks in JupyterLab
 notebooks: .venv/ready  ## run the notebooks on the sample again and keep their outputs
 	$(BIN)/jupyter nbconvert --log-level=WARN --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
+docs: .venv/ready  ## write the data dictionary and the Python reference again
+	$(BIN)/python docs/make.py
+
 sample: .venv/ready  ## make the sample data again
 	$(BIN)/foundation sample data/sample --orders 400 --faults 0.03 --seed 7
 
@@ -49,4 +52,4 @@ lock: .venv/ready  ## pin all packages again, newest versions first (needs uv)
 clean:  ## take away what was made, but no report
 	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .hypothesis .coverage* build dist
 
-.PHONY: help report test soak bench lab notebooks sample lock clean
+.PHONY: help report test soak bench lab notebooks docs sample lock clean
