@@ -59,7 +59,8 @@ def _told(node: ast.ClassDef | ast.FunctionDef, name: str, *, heading: str = "")
     """A signature as it is written in the code, which is the same with every Python, and the docstring."""
     if heading:
         yield f"{heading}{name}"
-    yield f"```python\n{_of_class(node, name) if isinstance(node, ast.ClassDef) else _of_function(node, name)}\n```"
+    signature = _of_class(node, name) if isinstance(node, ast.ClassDef) else _of_function(node, name)
+    yield "```python\n" + signature.replace("'", '"') + "\n```"  # quotes as the formatter has them
     yield ast.get_docstring(node) or ""
 
 
