@@ -22,7 +22,7 @@ report: .venv/ready  ## load DATA through the notebooks and make pages of them
 
 test: .venv/ready  ## format, lint, types, tests, and the notebooks as tests
 	$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy
-	$(BIN)/pytest --quiet --cov=foundation --cov-report=
+	$(BIN)/pytest --quiet --numprocesses=2 --dist=loadfile --cov=foundation --cov-report=
 	$(BIN)/pytest --quiet --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval.cfg --cov=foundation --cov-append --cov-config=pyproject.toml notebooks
 
 soak: .venv/ready  ## the long sweeps: every fault, every kill, ten thousand examples (hours)
@@ -47,6 +47,9 @@ lab: .venv/ready  ## open the notebooks in JupyterLab
 notebooks: .venv/ready  ## run the notebooks on the sample again and keep their outputs
 	$(BIN)/jupyter nbconvert --log-level=WARN --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
+docs: .venv/ready  ## write the data dictionary and the Python reference again
+	$(BIN)/python docs/make.py
+
 sample: .venv/ready  ## make the sample data again
 	$(BIN)/foundation sample data/sample --orders 400 --faults 0.03 --seed 7
 
@@ -56,4 +59,4 @@ lock: .venv/ready  ## pin all packages again, newest versions first (needs uv)
 clean:  ## take away what was made, but no report
 	rm -rf .venv .venv-bench .venv-interop .mypy_cache .ruff_cache .hypothesis .coverage* build dist
 
-.PHONY: help report test soak bench interop lab notebooks sample lock clean
+.PHONY: help report test soak bench interop lab notebooks docs sample lock clean

@@ -24,8 +24,9 @@ _WIDEST = 40  # characters of a value in a row of data
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
     """Print a table: numbers to the right, every other value made visible."""
     console = _console()
-    shown = Text(visible(title), style="bold") if title else None
-    table = Table(title=shown, title_justify="left", box=box.SIMPLE_HEAD)
+    if title:
+        console.print(Text(visible(title), style="bold"))  # not the table's own: that is wrapped to the table's width
+    table = Table(box=box.SIMPLE_HEAD)
     cells = [list(row) for row in rows]
     for i, name in enumerate(columns):
         values = [row[i] for row in cells if row[i] is not None]

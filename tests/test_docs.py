@@ -1,7 +1,10 @@
 """What is written down is true: examples run, every verb, table and code is told of."""
 
 import argparse
+import doctest
 import re
+import runpy
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -46,6 +49,60 @@ def test_the_shell_examples_run_as_they_stand(tmp_path, monkeypatch, capsys):
 
     assert len(statuses) >= 9
     assert set(statuses.values()) <= {0, 1}
+
+
+SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def run_python(block: str, names: dict[str, object]) -> int:
+    """The examples of a block that do not give what is shown, told on standard output."""
+    test = doctest.DocTest(doctest.DocTestParser().get_examples(block), {}, "recipes.md", None, None, block)
+    test.globs = names  # it has made a copy
+    return doctest.DocTestRunner(optionflags=SAME, verbose=False).run(test, clear_globs=False).failed
+
+
+def run_shell(block: str, capsys) -> int:
+    """The commands of a block that fail or do not print what is shown, told on standard output."""
+    wrong = []
+    for command, wanted in re.findall(r"^\$ foundation ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", block, re.M):
+        capsys.readouterr()
+        status = main(shlex.split(command.replace("\\\n", "")))
+        got = capsys.readouterr().out
+        if status > 1 or not doctest.OutputChecker().check_output(wanted, got, SAME):
+            wrong.append(f"{command}\n{got}")
+    print(*wrong, sep="\n")
+    return len(wrong)
+
+
+def test_the_recipes_run_as_they_stand_and_give_what_they_show(tmp_path, monkeypatch, capsys):
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    names: dict[str, object] = {"__name__": "recipes"}
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / "docs/recipes.md").read_text("utf-8"), re.S | re.M)
+
+    for language, block in blocks:
+        if language == "python":  # a file, named in its first line
+            (tmp_path / block.splitlines()[0].removeprefix("# ")).write_text(block, "utf-8")
+            continue
+        failed = run_python(block, names) if language == "pycon" else run_shell(block, capsys)
+        assert failed == 0, capsys.readouterr().out
+
+    assert len(blocks) >= 20
+    names["db"].close()
+
+
+@pytest.mark.parametrize("page", ["dictionary.md", "reference.md"])
+def test_a_page_is_what_the_code_says_now(page):
+    written = runpy.run_path(str(ROOT / "docs/make.py"))["PAGES"][page]()
+
+    assert (ROOT / "docs" / page).read_text("utf-8") == written, "run `make docs`"
+
+
+def test_the_reference_has_every_public_name():
+    headings = re.findall(r"^## (\w+)$", (ROOT / "docs/reference.md").read_text("utf-8"), re.M)
+
+    assert headings == foundation.__all__
 
 
 def test_the_tree_of_the_readme_has_every_module():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.ahead import WORTH_IT
+from foundation.delivery import SOURCES
 from foundation.errors import ReportError, visible
 from foundation.ingest import choose
 from foundation.ledger import end_run, new_run_id
@@ -21,7 +22,10 @@ from foundation.stats import attention, content, files_of, loads, reasons
 from foundation.store import Store
 
 _COUNTS = ("read", "inserted", "updated", "unchanged", "rejected")
-_ABOUT_ALL: dict[str, set[str]] = {"02_overview": set(), "03_explore": {"orders", "external_factors"}}  # what they need
+_ABOUT_ALL: dict[str, set[str]] = {
+    "02_overview": set(),
+    "03_explore": {source.name for source in SOURCES},
+}  # what they need
 
 _WAIT_S = 600  # for each other: two notebooks that load at a time take turns in writing
 
