@@ -197,7 +197,10 @@ def save_chunk(store: Store, load: Load, chunk: Chunk, *, records: int, seconds:
 
 
 def save_rejects(
-    store: Store, source: Source, load: Load, rejected: Iterable[tuple[Damaged, Place | None, bytes | None]]
+    store: Store,
+    source: Source,
+    load: Load,
+    rejected: Iterable[tuple[Damaged, Place | tuple[int | None, ...] | None, bytes | None]],
 ) -> None:
     """Keep refused records with their place, bytes and reasons, inside the open transaction."""
     (last,) = store.execute("SELECT coalesce(max(reject_id), 0) FROM _rejects").fetchone()

@@ -275,18 +275,20 @@ class Reader:
         return [self.header.index(name) for name in wanted]
 
 
-def reread(raws: Iterable[tuple[int, bytes]], header: list[str], source: Source) -> Chunk:
-    """Records that were kept with their numbers, read again; there is nothing to locate in such a chunk."""
-    order = [header.index(c.header) for c in source.columns]
-    key = header.index(source.columns[source.position(source.key)].header)
-    chunk = Chunk.of_rows([], [])
-    for record, raw in raws:
-        lines = io.BytesIO(raw).readlines()
-        span = Scanner(lines, bytes, header).spans(1)[0]
+def reread(raws: Iterable[tuple[int, bytes, list[str]]], source: Source) -> Chunk:
+    """Records that were kept with their numbers and headers, read again; there is nothing to locate in such a chunk.
+
+    A column that the source has gained since is empty.
+    """
+    chunk, key_at = Chunk.of_rows([], []), source.position(source.key)
+    for record, raw, header in raws:
+        order = source.places(header)
+        span = Scanner(io.BytesIO(raw).readlines(), bytes, header).spans(1)[0]
+        fields = ["" if at is None or at >= len(span.fields) else span.fields[at] for at in order]
         if span.errors:
-            chunk.damaged.append(Damaged(record, span.errors, span.fields[key] if len(span.fields) > key else None))
+            chunk.damaged.append(Damaged(record, span.errors, fields[key_at] or None))
         else:
-            chunk.rows.append([span.fields[at] for at in order])
+            chunk.rows.append(fields)
             chunk.records.append(record)
     return chunk
 

@@ -1,5 +1,6 @@
 """Rejects judged again: children whose parents have arrived, records that a changed rule lets pass."""
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -36,6 +37,7 @@ class _Kept(NamedTuple):
     reject_id: int
     record: int
     raw: bytes
+    header: str
 
 
 @contextmanager
@@ -116,7 +118,7 @@ def _waive_overtaken(store: Store, source: Source, condition: str) -> None:
 def _readmit_version(store: Store, source: Source, old: Load, run_id: str, condition: str) -> Load:
     with again(store, source, old, run_id, kind="replay" if condition == "1" else "release") as load:
         for kept in _batches(store, old.origin, condition):
-            chunk = reread(((reject.record, reject.raw) for reject in kept), load.header, source)
+            chunk = reread(((reject.record, reject.raw, json.loads(reject.header)) for reject in kept), source)
             ids = {reject.record: reject.reject_id for reject in kept}
             for record, errors in judge_again(store, source, chunk, load, ids, status="released").items():
                 save_errors(store, ids[record], errors)
@@ -182,9 +184,9 @@ def _moved(store: Store, source: Source) -> str:
 def _batches(store: Store, origin: int, condition: str) -> Iterator[list[_Kept]]:
     """The open rejects of a version of a file that meet a condition, in the order they came."""
     sql = f"""
-        SELECT reject_id, record, raw FROM _rejects r
+        SELECT reject_id, record, raw, header FROM _rejects r JOIN _loads USING (load_id)
         WHERE load_id IN (SELECT load_id FROM _loads WHERE origin = ?) AND record IS NOT NULL
-        AND status = 'open' AND reject_id > ? AND {condition}
+        AND r.status = 'open' AND reject_id > ? AND {condition}
         ORDER BY reject_id LIMIT {_BATCH:d}
     """
     last = 0

@@ -70,12 +70,18 @@ class Source:
     references: Mapping[str, str]  # column: the source whose key it holds
     indexes: tuple[tuple[str, ...], ...]
     checks: Mapping[str, str]  # name: SQL condition that a plausible row meets
+    renamed: Mapping[str, str] = field(default_factory=dict)  # column: what it was called in an older database
     home: str = ""  # where another process finds it: `module:Class` or a file of sources; empty: nowhere
 
     @property
     def file_name(self) -> str:
         """The file in a delivery folder that holds this source."""
         return f"{self.name}.csv"
+
+    def places(self, header: Sequence[str]) -> list[int | None]:
+        """For each column where it stands in *header*, by its own name or its old one; None: it is not there."""
+        names = ((c.header, self.renamed.get(c.name)) for c in self.columns)
+        return [next((header.index(name) for name in both if name in header), None) for both in names]
 
     def position(self, column: str) -> int:
         """Where *column* stands in a row, from 0."""
@@ -109,7 +115,7 @@ class Record(BaseModel):
 
     Class keywords: *table* names the table and the file, *key* the column that identifies a record,
     *references* maps columns to the tables whose keys they hold, *indexes* lists tuples of columns, *checks*
-    maps names to SQL conditions that plausible rows meet.
+    maps names to SQL conditions that plausible rows meet, *renamed* maps columns to the names that they had before.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -128,6 +134,7 @@ class Record(BaseModel):
         references: Mapping[str, str] | None = None,
         indexes: Iterable[Sequence[str]] = (),
         checks: Mapping[str, str] | None = None,
+        renamed: Mapping[str, str] | None = None,
     ) -> None:
         """Derive the source once, when the class is declared."""
         if not table or not key:
@@ -146,6 +153,7 @@ class Record(BaseModel):
             references=dict(references or {}),
             indexes=tuple(tuple(columns) for columns in indexes),
             checks=dict(checks or {}),
+            renamed=dict(renamed or {}),
             home=""
             if "." in cls.__qualname__ or cls.__module__ == "__main__"
             else f"{cls.__module__}:{cls.__qualname__}",
@@ -208,9 +216,11 @@ def _require_consistent(source: Source, declared: str) -> None:
     names, headers = {c.name for c in source.columns}, {c.header for c in source.columns}
     if len({name.lower() for name in names}) < len(source.columns) or len(headers) < len(source.columns):
         raise SchemaError(f"{declared}: two columns have the same name or alias, upper and lower case being the same")
-    used = {source.key, *source.references, *(c for columns in source.indexes for c in columns)}
+    used = {source.key, *source.references, *source.renamed, *(c for columns in source.indexes for c in columns)}
     if used - names:
         raise SchemaError(f"{declared}: no column {', '.join(sorted(used - names))}")
+    if both := names & set(source.renamed.values()):
+        raise SchemaError(f"{declared}: {', '.join(both)} cannot be a column and the old name of another")
     if not source.name.isidentifier() or keyword.iskeyword(source.name) or source.name.startswith(("_", "sqlite")):
         raise SchemaError(f"{declared}: {source.name!r} cannot name a table; use a plain identifier")
     if not next(c for c in source.columns if c.name == source.key).required:
