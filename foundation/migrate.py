@@ -172,11 +172,8 @@ class _Move:
         sql = "SELECT name FROM pragma_table_info(?) WHERE pk ORDER BY pk"
         before = [name for (name,) in self.store.execute(sql, (f"_old_{self.source.name}",))]
         places = dict(zip((c.name for c in self.source.columns), _places(self.source, columns), strict=True))
-        at = places[self.source.key]
-        if at is None or [columns[at]] != before:
-            self.store.execute(
-                "UPDATE _rejects SET key = NULL WHERE source = ? AND status = 'open'", (self.source.name,)
-            )
+        if [None if (at := places[name]) is None else columns[at] for name in self.source.keys] != before:
+            self.store.execute("UPDATE _rejects SET key = NULL WHERE source = ?", (self.source.name,))
 
 
 def _places(source: Source, columns: list[str]) -> list[int | None]:

@@ -102,13 +102,15 @@ def _readmit(store: Store, source: Source, run_id: str, condition: str) -> list[
 
 def _waive_overtaken(store: Store, source: Source, condition: str) -> None:
     """Close the records that meet a condition and whose key a later version of a file has stored: that is newer."""
+    told = ["r.key"] if len(source.keys) == 1 else [f"r.key ->> {at}" for at in range(len(source.keys))]
+    same = " AND ".join(f"s.{quote(name)} = {text}" for name, text in zip(source.keys, told, strict=True))
     with store.transaction():
         store.execute(
             f"""
             UPDATE _rejects AS r SET status = 'waived' WHERE source = ? AND status = 'open' AND {condition}
             AND EXISTS (
                 SELECT 1 FROM {quote(source.name)} s JOIN _loads l ON l.load_id = s._load
-                WHERE s.{quote(source.key)} = r.key AND l.origin > r.load_id
+                WHERE {same} AND l.origin > r.load_id
             )
             """,
             (source.name,),

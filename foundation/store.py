@@ -273,13 +273,15 @@ def table_sql(source: Source) -> str:
     """The statement that makes the source's table."""
     parts = []
     for column in source.columns:
-        rule = " PRIMARY KEY" if column.name == source.key else ""
+        rule = " PRIMARY KEY" if (column.name,) == source.keys else ""
         rule += " NOT NULL" if column.required else ""
         if parent := source.references.get(column.name):
             rule += f" REFERENCES {quote(parent)}"
         parts.append(f"{quote(column.name)} {column.sql_type}{rule}")
     # No reference to _loads: SQLite would look it up for every row, and scan all rows when a load is taken away.
     parts += ['"_load" INTEGER NOT NULL', '"_record" INTEGER NOT NULL']
+    if len(source.keys) > 1:
+        parts.append(f"PRIMARY KEY ({', '.join(map(quote, source.keys))})")
     return f"CREATE TABLE {quote(source.name)} (\n  " + ",\n  ".join(parts) + "\n) STRICT"
 
 
