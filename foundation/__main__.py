@@ -238,6 +238,18 @@ def _replay(options: argparse.Namespace) -> int:
     return 0
 
 
+def _migrate(options: argparse.Namespace) -> int:
+    from foundation.migrate import migrate
+
+    done = migrate(options.db, _sources(options), dry_run=options.dry_run)
+    rows = [(one.source, "; ".join(one.changes), one.carried, one.rejected) for one in done.moved]
+    show_table(("source", "what is declared otherwise", "carried over", "rejected"), rows, title="Carried over")
+    _show_loads(done.loads)
+    if options.dry_run:
+        print("A dry run: nothing was changed", file=sys.stderr)
+    return 1 if any(one.rejected for one in done.moved) else 0
+
+
 def _show_loads(loads: Sequence[Load]) -> None:
     rows = [(load.source, load.kind, load.inserted, load.updated, load.unchanged) for load in loads]
     show_table(("source", "by", "inserted", "updated", "unchanged"), rows, title="Stored after all")
@@ -312,6 +324,7 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "rejects": _rejects,
     "repair": _repair,
     "replay": _replay,
+    "migrate": _migrate,
     "explain": _explain,
     "export": _export,
     "draft": _draft,

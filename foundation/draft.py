@@ -47,7 +47,7 @@ def draft(path: Path, known: Sequence[Source]) -> Draft:
             _decide(one)
         doubts = list(_doubts(survey, path, table))
         is_known_by_key = _choose_key(survey, fields, doubts)
-        parents = [s for s in known if table not in with_parents(known, [s.name])]
+        parents = [s for s in known if len(s.keys) == 1 and table not in with_parents(known, [s.name])]
         for one in fields:
             if not one.is_key and one.facts.filled and one.kind in ("int", "str"):
                 _refer(survey, one, path, [s for s in parents if _is_named_after(one, s)])
@@ -142,16 +142,22 @@ def _choose_key(survey: Survey, fields: list[Field], doubts: list[str]) -> bool:
         one for one in unique if one.kind != "datetime" or one.form or survey.moments(one.facts.at) == survey.records
     ]
     if candidates:
-        key = min(candidates, key=_rank)
-        key.evidence[0] = f"{survey.records:,} values, all different: the key"
-        key.doubts += _doubts_of_key(survey, fields, key)
+        keys = [min(candidates, key=_rank)]
+        keys[0].evidence[0] = f"{survey.records:,} values, all different: the key"
+        keys[0].doubts += _doubts_of_key(survey, fields, keys[0])
+    elif pair := survey.pair([one.facts for one in fields if one.kind != "float" and not one.is_optional]):
+        keys = [one for one in fields if one.facts in pair]
+        for one, other in zip(keys, reversed(keys), strict=True):
+            one.evidence.insert(0, f"with {other.name} different in every record: the key")
     else:
-        key = min(fields, key=lambda one: (one.is_optional, _is_late(one), -one.facts.distinct))
-        doubts.append(_keyless(survey, fields, key))
-    if _is_late(key):  # as texts they are different; a key takes no format
-        key.kind, key.form = "str", None
-    key.is_key = True
-    return bool(candidates)
+        keys = [min(fields, key=lambda one: (one.is_optional, _is_late(one), -one.facts.distinct))]
+        doubts.append(_keyless(survey, keys[0]))
+    for key in keys:
+        # As texts they are different; a key takes no format.
+        if _is_late(key) or (len(keys) > 1 and key.kind == "datetime"):
+            key.kind, key.form = "str", None
+        key.is_key = True
+    return bool(candidates) or len(keys) > 1
 
 
 def _is_late(one: Field) -> bool:
@@ -175,15 +181,12 @@ def _doubts_of_key(survey: Survey, fields: list[Field], key: Field) -> Iterator[
             yield f"named like the key is {one.name}, of which {few:,} of {survey.records:,} are not new"
 
 
-def _keyless(survey: Survey, fields: list[Field], key: Field) -> str:
-    told = (
+def _keyless(survey: Survey, key: Field) -> str:
+    return (
         f"no column is different in every record: with the key {key.name}, "
-        f"{survey.records - key.facts.distinct:,} of {survey.records:,} records will be refused. A key is one column; "
+        f"{survey.records - key.facts.distinct:,} of {survey.records:,} records will be refused. "
+        "No two columns are different together either, as far as was tried: add one, such as a number"
     )
-    if pair := survey.pair([one.facts for one in fields if one.kind != "float"]):
-        both = " and ".join(visible(facts.header, 40) for facts in pair)
-        return f"{told}{both} are different together: add a column that joins them, or a number"
-    return f"{told}no two are different together either, as far as was tried: add one, such as a number"
 
 
 def _refer(survey: Survey, one: Field, path: Path, parents: Sequence[Source]) -> None:

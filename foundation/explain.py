@@ -1,5 +1,7 @@
 """Where a row came from: its file, place and bytes, the run and the declaration that judged it."""
 
+import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +18,41 @@ def explain(database: Database, table: str, key: str) -> dict[str, Any]:
     `note` says why. Raises QueryError when no record with this key was ever seen.
     """
     query = database[table]
-    (name,) = database.tables[table].key
-    row = next(iter(query.where({name: key}).page(1).records()), None)
+    values, key = _key(database, table, key)
+    row = next(iter(query.where(values).page(1).records()), None)
     rejects = _rejects(database, table, key)
     if row is None and not rejects:
-        raise QueryError(f"{table} has no row with {name} {key}, and no record with that key was rejected")
+        raise QueryError(f"{table} has no row with {', '.join(values)} {key}, and no record with that key was rejected")
     told: dict[str, Any] = {"table": table, "key": key, "row": row}
     if row is not None:
-        told |= _origin(database, table, row[name])
+        told |= _origin(database, table, [row[name] for name in values])
     return told | {"rejects": rejects}
 
 
-def _origin(database: Database, table: str, key: Any) -> dict[str, Any]:
-    name = quote(database.tables[table].key[0])
+def _key(database: Database, table: str, key: str) -> tuple[dict[str, str], str]:
+    """The values of the key columns, and the key as the rejects have it."""
+    names = database.tables[table].key
+    if len(names) == 1:
+        return {names[0]: key}, key
+    texts = key.split(",")
+    if key.startswith("["):
+        with suppress(ValueError):
+            texts = list(map(str, json.loads(key)))
+    if len(texts) != len(names):
+        told = ", ".join(names)
+        raise QueryError(f"the key of {table} is {told}: give {len(names)} values with commas, or a JSON array of them")
+    return dict(zip(names, texts, strict=True)), json.dumps(texts, ensure_ascii=False, separators=(",", ":"))
+
+
+def _origin(database: Database, table: str, key: list[Any]) -> dict[str, Any]:
+    same = " AND ".join(f"t.{quote(name)} = ?" for name in database.tables[table].key)
     cursor = database.rows(
         f"""
         SELECT l.path, l.sha256, _record AS record, l.load_id, l.kind, l.origin, l.started, l.fingerprint,
                r.run_id, r.versions
-        FROM {quote(table)} t JOIN _loads l ON l.load_id = t._load JOIN _runs r USING (run_id) WHERE t.{name} = ?
+        FROM {quote(table)} t JOIN _loads l ON l.load_id = t._load JOIN _runs r USING (run_id) WHERE {same}
         """,
-        (key,),
+        key,
     )
     told = dict(zip([column for column, *_ in cursor.description], cursor.fetchone(), strict=True))
     return told | _place(database, table, told)

@@ -142,7 +142,7 @@ def _schema(source: Source, keys: Mapping[str, str], *, is_text: bool) -> dict[s
     return {
         "fields": [_field(column, is_text=is_text) for column in source.columns],
         "missingValues": [""],
-        "primaryKey": source.key,
+        "primaryKey": source.key if len(source.keys) == 1 else list(source.keys),
         **({"foreignKeys": references} if references else {}),
     }
 

@@ -5,6 +5,7 @@ amount: Annotated[float, Format("1.234,56")]                1.876,15 → 1876.15
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
@@ -54,6 +55,14 @@ class Format:
             raise ValueError(f"{text!r} is not written like {self.pattern}")
         whole = re.sub(r"[^\d-]", "", found[1])
         return f"{whole}.{found[2]}" if found[2] else whole
+
+    def write(self, text: str) -> str:
+        """What `read` makes this text of, as far as the pattern can tell it."""
+        if (found := _NUMBER.fullmatch(self.pattern)) and _number(self.pattern):
+            return text.replace(".", found[2]) if found[2] else text
+        with suppress(ValueError):
+            return datetime.fromisoformat(text).strftime(self.pattern)
+        return text
 
 
 def _directives(pattern: str) -> list[str]:

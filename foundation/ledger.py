@@ -197,7 +197,10 @@ def save_chunk(store: Store, load: Load, chunk: Chunk, *, records: int, seconds:
 
 
 def save_rejects(
-    store: Store, source: Source, load: Load, rejected: Iterable[tuple[Damaged, Place | None, bytes | None]]
+    store: Store,
+    source: Source,
+    load: Load,
+    rejected: Iterable[tuple[Damaged, Place | tuple[int | None, ...] | None, bytes | None]],
 ) -> None:
     """Keep refused records with their place, bytes and reasons, inside the open transaction."""
     (last,) = store.execute("SELECT coalesce(max(reject_id), 0) FROM _rejects").fetchone()
@@ -235,8 +238,16 @@ def set_status(store: Store, reject_ids: Iterable[int], status: str) -> None:
 
 def _plain_key(source: Source, key: str | None) -> str | None:
     """A key as its children would refer to it: whole numbers without leading zeros."""
-    is_number = source.columns[source.position(source.key)].kind is int
-    return str(int(key)) if key and is_number and re.fullmatch("-?[0-9]{1,19}", key) else key
+    if not key:
+        return key
+    kinds = source.key_of([column.kind for column in source.columns])
+    if len(source.keys) == 1:
+        return _plain(key, kinds)
+    return source.key_text([_plain(text, kind) for text, kind in zip(json.loads(key), kinds, strict=True)])
+
+
+def _plain(text: str, kind: type) -> str:
+    return str(int(text)) if kind is int and re.fullmatch("-?[0-9]{1,19}", text) else text
 
 
 def waive_superseded(store: Store, load: Load, *, only_files: bool = False) -> None:

@@ -14,7 +14,7 @@ CREATE TABLE _loads (
     run_id         TEXT NOT NULL REFERENCES _runs,
     source         TEXT NOT NULL,
     path           TEXT NOT NULL,
-    kind           TEXT NOT NULL,      -- file: a file was read; release: parents had come; replay; repair: corrections
+    kind           TEXT NOT NULL,      -- file: a file was read; release: parents had come; replay; repair: corrections; migrate
     origin         INTEGER NOT NULL,   -- the load that began with this version of the file; itself, if none did
     sha256         TEXT,               -- of what was read; NULL until the file was read to its end
     bytes          INTEGER NOT NULL,

@@ -113,6 +113,11 @@ def _add_replay(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--dry-run", action="store_true", help="say what would be stored, change nothing")
 
 
+def _add_migrate(verb: argparse.ArgumentParser) -> None:
+    _add_db(verb)
+    verb.add_argument("--dry-run", action="store_true", help="do it, tell what came of it, and take it back")
+
+
 def _add_explain(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("table", metavar="TABLE")
     verb.add_argument("key", metavar="KEY")
@@ -195,6 +200,7 @@ _VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "rejects": ("what was refused, where and why: one line an error", _add_rejects),
     "repair": ("take corrected exports back", _add_repair),
     "replay": ("judge the open rejects again", _add_replay),
+    "migrate": ("carry tables over to sources that are declared otherwise now", _add_migrate),
     "explain": ("where a row came from: file, place, bytes, run, declaration", _add_explain),
     "export": ("tables as open files, with a Data Package that describes them", _add_export),
     "draft": ("propose a source class for an unknown file, as Python text", _add_draft),

@@ -74,13 +74,13 @@ class Proposal:
         return visible(self.file_name, 60).replace("\\", "\\\\").replace('"', "'")
 
     def _head(self) -> str:
-        key = next(one.name for one in self.fields if one.is_key)
+        keys = ", ".join(_quoted(one.name) for one in self.fields if one.is_key)
         name = "".join(part.capitalize() for part in singular(self.table).split("_"))
         name = f"{name}_" if keyword.iskeyword(name) or name in _USED else name
         references = {one.name: one.parent for one in self.fields if one.parent}
         indexes = [f"({_quoted(one.name)},)," for one in self.fields if one.is_indexed]
         lines = [*_comments(self.doubts, ""), f"class {name}(", "    Record,"]
-        lines += [f"    table={_quoted(self.table)},", f"    key={_quoted(key)},"]
+        lines += [f"    table={_quoted(self.table)},", f"    key=({keys})," if ", " in keys else f"    key={keys},"]
         if references:
             told = ", ".join(f"{_quoted(column)}: {_quoted(table)}" for column, table in references.items())
             lines.append(f"    references={{{told}}},")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import length_hint
+from typing import Any
 
 from foundation.read import Damaged
 from foundation.scan import Error
@@ -35,6 +36,9 @@ def put(store: Store, source: Source, verdict: Verdict, *, load: int, same_file:
     record of a file wins. A row of another load with this key is updated.
     """
     rows, result, at, count = verdict.rows, Put(), 0, 1
+    if store.is_rebuilding:
+        _put_carefully(store, source, rows, load, same_file, result)
+        return result
     while at < len(rows):
         left = iter(rows[at:])
         try:
@@ -59,25 +63,25 @@ def _insert_sql(source: Source, load: int) -> str:
 
 
 def _put_carefully(store: Store, source: Source, rows: list[Row], load: int, same_file: set[int], result: Put) -> None:
-    key = source.position(source.key)
     missing = _missing_parents(store, source, rows)
-    stored = _stored(store, source, (row[key] for row in rows))
+    stored = _stored(store, source, map(source.key_of, rows))
     new: list[Row] = []
     changed: list[Row] = []
     unchanged: list[Row] = []
     for row in rows:
-        there = stored.get(row[key])
+        key = source.key_of(row)
+        there = stored.get(key)
         errors = _orphaned(source, row, missing)
         if not errors and there and there[-1] in (load, *same_file):
             message = f"record {there[-2]} of this file has this key already"
-            errors = [Error("key", "duplicate_key", source.key, str(row[key]), message)]
+            errors = [Error("key", "duplicate_key", source.key, source.key_text(key), message)]
         if errors:
-            result.rejected.append(Damaged(_record(row), errors, str(row[key])))
+            result.rejected.append(Damaged(_record(row), errors, source.key_text(key)))
             continue
         (new if not there else unchanged if there[:-2] == row[:-1] else changed).append(row)
-        stored[row[key]] = (*row, load)
+        stored[key] = (*row, load)
         for column in _own_references(source):
-            missing[column].pop(row[key], None)
+            missing[column].pop(key, None)
     store.connection.executemany(_insert_sql(source, load), new)
     store.connection.executemany(_update_sql(source, load), [*changed, *unchanged])
     result.inserted += len(new)
@@ -92,20 +96,21 @@ def _record(row: Row) -> int:
 def _update_sql(source: Source, load: int) -> str:
     names = [*(c.name for c in source.columns), "_record"]
     # Not the key: setting it, even to itself, makes SQLite look for rows that refer to it.
-    changes = ", ".join(f"{quote(name)} = ?{at}" for at, name in enumerate(names, 1) if name != source.key)
-    key = f"{quote(source.key)} = ?{source.position(source.key) + 1}"
+    changes = ", ".join(f"{quote(name)} = ?{at}" for at, name in enumerate(names, 1) if name not in source.keys)
+    key = " AND ".join(f"{quote(name)} = ?{source.position(name) + 1}" for name in source.keys)
     return f'UPDATE {quote(source.name)} SET {changes}, "_load" = {load:d} WHERE {key}'
 
 
-def _stored(store: Store, source: Source, keys: Iterable[Value]) -> dict[Value, Row]:
+def _stored(store: Store, source: Source, keys: Iterable[Any]) -> dict[Any, Row]:
     """The rows with these keys that are in the table: their columns, record and load."""
     names = ", ".join(map(quote, [*(c.name for c in source.columns), "_record", "_load"]))
+    key, several = ", ".join(map(quote, source.keys)), len(source.keys) > 1
+    given = ", ".join(f"value ->> {at}" for at in range(len(source.keys))) if several else "value"
     found = store.execute(
-        f"SELECT {names} FROM {quote(source.name)} WHERE {quote(source.key)} IN (SELECT value FROM json_each(?))",
+        f"SELECT {names} FROM {quote(source.name)} WHERE ({key}) IN (SELECT {given} FROM json_each(?))",
         (json.dumps(list(keys)),),
     )
-    position = source.position(source.key)
-    return {row[position]: row for row in found}
+    return {source.key_of(row): row for row in found}
 
 
 def _missing_parents(store: Store, source: Source, rows: list[Row]) -> dict[str, dict[Value, str]]:
@@ -122,7 +127,7 @@ def _orphaned(source: Source, row: Row, missing: dict[str, dict[Value, str]]) ->
     errors = []
     for column, parent in source.references.items():
         value = row[source.position(column)]
-        is_itself = parent == source.name and value == row[source.position(source.key)]
+        is_itself = parent == source.name and value == source.key_of(row)
         if not is_itself and (code := missing[column].get(value)):
             errors.append(Error("relation", code, column, str(value), _MISSING[code].format(parent)))
     return errors

@@ -227,7 +227,10 @@ class Reader:
         )
 
     def _key_of(self, fields: list[str]) -> str | None:
-        return fields[self._key_at] if len(fields) > self._key_at else None
+        if not self._source:
+            return fields[0] if fields else None
+        row = [fields[at] if at < len(fields) else None for at in self._order]
+        return _key_text(self._source, row)
 
     def _skip_rest(self, piece: "Piece") -> Position:
         """Where the piece ends, behind the rest of a line too long to be kept."""
@@ -268,27 +271,35 @@ class Reader:
             self.warnings.append(f"unknown columns are left out: {_listed(unknown)}")
         if not source and (hint := _other_separator(wanted[0]) if len(wanted) == 1 else ""):
             raise SourceError("not_text", f"{path}: its first line names a single column{hint}")
-        self._key_at = self.header.index(wanted[source.position(source.key)]) if source else 0
+        self._source = source
         self._is_numbered = any(
             c.kind is int and c.header == self.header[0] for c in (source.columns if source else ())
         )
         return [self.header.index(name) for name in wanted]
 
 
-def reread(raws: Iterable[tuple[int, bytes]], header: list[str], source: Source) -> Chunk:
-    """Records that were kept with their numbers, read again; there is nothing to locate in such a chunk."""
-    order = [header.index(c.header) for c in source.columns]
-    key = header.index(source.columns[source.position(source.key)].header)
+def reread(raws: Iterable[tuple[int, bytes, list[str]]], source: Source) -> Chunk:
+    """Records that were kept with their numbers and headers, read again; there is nothing to locate in such a chunk.
+
+    A column that the source has gained since is empty.
+    """
     chunk = Chunk.of_rows([], [])
-    for record, raw in raws:
-        lines = io.BytesIO(raw).readlines()
-        span = Scanner(lines, bytes, header).spans(1)[0]
+    for record, raw, header in raws:
+        order = source.places(header)
+        span = Scanner(io.BytesIO(raw).readlines(), bytes, header).spans(1)[0]
+        fields = [None if at is None or at >= len(span.fields) else span.fields[at] for at in order]
         if span.errors:
-            chunk.damaged.append(Damaged(record, span.errors, span.fields[key] if len(span.fields) > key else None))
+            chunk.damaged.append(Damaged(record, span.errors, _key_text(source, fields)))
         else:
-            chunk.rows.append([span.fields[at] for at in order])
+            chunk.rows.append([text or "" for text in fields])
             chunk.records.append(record)
     return chunk
+
+
+def _key_text(source: Source, fields: Sequence[str | None]) -> str | None:
+    """The key of a damaged record, if it is among the fields that could be read."""
+    key = source.key_of(fields)
+    return None if key is None or (isinstance(key, tuple) and None in key) else source.key_text(key)
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
 """Rejects judged again: children whose parents have arrived, records that a changed rule lets pass."""
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -36,6 +37,7 @@ class _Kept(NamedTuple):
     reject_id: int
     record: int
     raw: bytes
+    header: str
 
 
 @contextmanager
@@ -100,13 +102,15 @@ def _readmit(store: Store, source: Source, run_id: str, condition: str) -> list[
 
 def _waive_overtaken(store: Store, source: Source, condition: str) -> None:
     """Close the records that meet a condition and whose key a later version of a file has stored: that is newer."""
+    told = ["r.key"] if len(source.keys) == 1 else [f"r.key ->> {at}" for at in range(len(source.keys))]
+    same = " AND ".join(f"s.{quote(name)} = {text}" for name, text in zip(source.keys, told, strict=True))
     with store.transaction():
         store.execute(
             f"""
             UPDATE _rejects AS r SET status = 'waived' WHERE source = ? AND status = 'open' AND {condition}
             AND EXISTS (
                 SELECT 1 FROM {quote(source.name)} s JOIN _loads l ON l.load_id = s._load
-                WHERE s.{quote(source.key)} = r.key AND l.origin > r.load_id
+                WHERE {same} AND l.origin > r.load_id
             )
             """,
             (source.name,),
@@ -116,7 +120,7 @@ def _waive_overtaken(store: Store, source: Source, condition: str) -> None:
 def _readmit_version(store: Store, source: Source, old: Load, run_id: str, condition: str) -> Load:
     with again(store, source, old, run_id, kind="replay" if condition == "1" else "release") as load:
         for kept in _batches(store, old.origin, condition):
-            chunk = reread(((reject.record, reject.raw) for reject in kept), load.header, source)
+            chunk = reread(((reject.record, reject.raw, json.loads(reject.header)) for reject in kept), source)
             ids = {reject.record: reject.reject_id for reject in kept}
             for record, errors in judge_again(store, source, chunk, load, ids, status="released").items():
                 save_errors(store, ids[record], errors)
@@ -182,9 +186,9 @@ def _moved(store: Store, source: Source) -> str:
 def _batches(store: Store, origin: int, condition: str) -> Iterator[list[_Kept]]:
     """The open rejects of a version of a file that meet a condition, in the order they came."""
     sql = f"""
-        SELECT reject_id, record, raw FROM _rejects r
+        SELECT reject_id, record, raw, header FROM _rejects r JOIN _loads USING (load_id)
         WHERE load_id IN (SELECT load_id FROM _loads WHERE origin = ?) AND record IS NOT NULL
-        AND status = 'open' AND reject_id > ? AND {condition}
+        AND r.status = 'open' AND reject_id > ? AND {condition}
         ORDER BY reject_id LIMIT {_BATCH:d}
     """
     last = 0

@@ -20,9 +20,11 @@ import json
 import keyword
 import runpy
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from datetime import date, datetime
+from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
@@ -66,16 +68,38 @@ class Source:
     name: str
     description: str
     columns: tuple[Column, ...]
-    key: str
+    keys: tuple[str, ...]  # the columns that identify a record together; mostly one
     references: Mapping[str, str]  # column: the source whose key it holds
     indexes: tuple[tuple[str, ...], ...]
     checks: Mapping[str, str]  # name: SQL condition that a plausible row meets
+    renamed: Mapping[str, str] = field(default_factory=dict)  # column: what it was called in an older database
     home: str = ""  # where another process finds it: `module:Class` or a file of sources; empty: nowhere
+
+    @property
+    def key(self) -> str:
+        """The name of the key column, or the names of all of them."""
+        return ", ".join(self.keys)
+
+    @cached_property
+    def key_of(self) -> Callable[[Sequence[Any]], Any]:
+        """Takes the key out of a row: its value, or a tuple of values where the key has several columns."""
+        return itemgetter(*map(self.position, self.keys))
+
+    def key_text(self, key: Any) -> str:
+        """A key as the ledger has it: as it stands, or a JSON array of texts where it has several columns."""
+        if len(self.keys) == 1:
+            return str(key)
+        return json.dumps(list(map(str, key)), ensure_ascii=False, separators=(",", ":"))
 
     @property
     def file_name(self) -> str:
         """The file in a delivery folder that holds this source."""
         return f"{self.name}.csv"
+
+    def places(self, header: Sequence[str]) -> list[int | None]:
+        """For each column where it stands in *header*, by its own name or its old one; None: it is not there."""
+        names = ((c.header, self.renamed.get(c.name)) for c in self.columns)
+        return [next((header.index(name) for name in both if name in header), None) for both in names]
 
     def position(self, column: str) -> int:
         """Where *column* stands in a row, from 0."""
@@ -89,7 +113,7 @@ class Source:
                 "type": c.kind.__name__,
                 "required": "yes" if c.required else "no",
                 "allowed": ", ".join(c.vocabulary or map(_told, c.constraints)),
-                "refers to": self.references.get(c.name, "key" if c.name == self.key else ""),
+                "refers to": self.references.get(c.name, "key" if c.name in self.keys else ""),
                 "meaning": c.description,
             }
             for c in self.columns
@@ -107,9 +131,9 @@ class Source:
 class Record(BaseModel):
     """Declare a source by a subclass; `__source__` of the subclass is the `Source`.
 
-    Class keywords: *table* names the table and the file, *key* the column that identifies a record,
+    Class keywords: *table* names the table and the file, *key* the column, or columns, that identify a record,
     *references* maps columns to the tables whose keys they hold, *indexes* lists tuples of columns, *checks*
-    maps names to SQL conditions that plausible rows meet.
+    maps names to SQL conditions that plausible rows meet, *renamed* maps columns to the names that they had before.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -124,10 +148,11 @@ class Record(BaseModel):
         cls,
         *,
         table: str = "",
-        key: str = "",
+        key: str | tuple[str, ...] = "",
         references: Mapping[str, str] | None = None,
         indexes: Iterable[Sequence[str]] = (),
         checks: Mapping[str, str] | None = None,
+        renamed: Mapping[str, str] | None = None,
     ) -> None:
         """Derive the source once, when the class is declared."""
         if not table or not key:
@@ -142,10 +167,11 @@ class Record(BaseModel):
             name=table,
             description=" ".join((cls.__doc__ or "").split()),
             columns=tuple(_column(cls, name, info) for name, info in cls.model_fields.items()),
-            key=key,
+            keys=(key,) if isinstance(key, str) else tuple(key),
             references=dict(references or {}),
             indexes=tuple(tuple(columns) for columns in indexes),
             checks=dict(checks or {}),
+            renamed=dict(renamed or {}),
             home=""
             if "." in cls.__qualname__ or cls.__module__ == "__main__"
             else f"{cls.__module__}:{cls.__qualname__}",
@@ -208,14 +234,16 @@ def _require_consistent(source: Source, declared: str) -> None:
     names, headers = {c.name for c in source.columns}, {c.header for c in source.columns}
     if len({name.lower() for name in names}) < len(source.columns) or len(headers) < len(source.columns):
         raise SchemaError(f"{declared}: two columns have the same name or alias, upper and lower case being the same")
-    used = {source.key, *source.references, *(c for columns in source.indexes for c in columns)}
+    used = {*source.keys, *source.references, *source.renamed, *(c for columns in source.indexes for c in columns)}
     if used - names:
         raise SchemaError(f"{declared}: no column {', '.join(sorted(used - names))}")
+    if both := names & set(source.renamed.values()):
+        raise SchemaError(f"{declared}: {', '.join(both)} cannot be a column and the old name of another")
     if not source.name.isidentifier() or keyword.iskeyword(source.name) or source.name.startswith(("_", "sqlite")):
         raise SchemaError(f"{declared}: {source.name!r} cannot name a table; use a plain identifier")
-    if not next(c for c in source.columns if c.name == source.key).required:
+    if not all(c.required for c in source.columns if c.name in source.keys):
         raise SchemaError(f"{declared}: the key {source.key} may not be optional")
-    if formatted := {c.name for c in source.columns if c.format} & {source.key, *source.references}:
+    if formatted := {c.name for c in source.columns if c.format} & {*source.keys, *source.references}:
         raise SchemaError(f"{declared}: {', '.join(formatted)}: keys are compared as they stand; they take no Format")
 
 
@@ -231,6 +259,11 @@ def in_order(sources: Iterable[Source]) -> tuple[Source, ...]:
     for source in waiting:
         if unknown := set(source.references.values()) - known:
             raise SchemaError(f"{source.name} refers to {', '.join(sorted(unknown))}, which no source declares")
+        if several := [s for s in waiting if s.name in source.references.values() and len(s.keys) > 1]:
+            raise SchemaError(
+                f"{source.name} refers to {several[0].name}, whose key has several columns ({several[0].key}); only a "
+                "key of one column can be referred to: declare no reference, or a check"
+            )
     placed: list[Source] = []
     while waiting:
         done = {s.name for s in placed}

@@ -106,10 +106,9 @@ def _checks(database: Database, source: Source) -> list[dict[str, Any]]:
 def examples(database: Database, source: str, check: str) -> list[Any]:
     """The least keys of rows that break a check, three at most."""
     declared = database.sources[source]
-    wanted = (
-        f"SELECT {quote(declared.key)} FROM {quote(source)} WHERE NOT ({declared.checks[check]}) ORDER BY 1 LIMIT 3"
-    )
-    return [key for (key,) in database.rows(wanted)]
+    key, condition = ", ".join(map(quote, declared.keys)), declared.checks[check]
+    wanted = f"SELECT {key} FROM {quote(source)} WHERE NOT ({condition}) ORDER BY {key} LIMIT 3"
+    return [row[0] if len(row) == 1 else declared.key_text(row) for row in database.rows(wanted)]
 
 
 def loads(database: Database, run_id: str | None = None) -> list[dict[str, Any]]:

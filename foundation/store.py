@@ -6,7 +6,7 @@ locks that SQLite holds on the file, and a commit can be lost (sqlite.org/howtoc
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -111,6 +111,7 @@ class Store:
 
     def __init__(self, path: Path, *, wait_s: float = 10) -> None:
         self.path = path
+        self.is_rebuilding = False
         self.connection = connect(path, read_only=False)  # first: no lock file is put beside what is not ours
         with ExitStack() as undone:
             undone.callback(self.connection.close)
@@ -177,21 +178,66 @@ class Store:
     def prepare(self, source: Source) -> None:
         """Make the source's table if it is not there; an empty one gets its indexes after its rows.
 
-        Raises SchemaError when the table was made from another declaration.
+        Raises SchemaError that tells the differences when the table was made from another declaration.
         """
-        wanted = table_sql(source)
-        there = self.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (source.name,)).fetchone()
-        if there and there[0] != wanted:
+        if found := self.differences(source):
             raise SchemaError(
-                f"{self.path}: the table {source.name} was made from another declaration; "
-                f"load into a new database. It is:\n{there[0]}\ndeclared is:\n{wanted}"
+                f"{self.path}: the table {source.name} was made from another declaration: {'; '.join(found)}. Carry it "
+                f"over with foundation migrate --db {self.path}, --dry-run to see what comes of it"
             )
         with self.transaction():
-            if not there:
-                self.execute(wanted)
+            if not self.has(source.name):
+                self.execute(table_sql(source))
             if not self.execute(f"SELECT 1 FROM {quote(source.name)} LIMIT 1").fetchone():
                 for name, _ in index_sql(source):
                     self.execute(f"DROP INDEX IF EXISTS {quote(name)}")
+
+    def has(self, table: str) -> bool:
+        """Whether there is such a table."""
+        return self.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone() is not None
+
+    def differences(self, source: Source) -> list[str]:
+        """In words how the source is declared otherwise than the table that is there."""
+        found = self.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (source.name,)).fetchone()
+        if not found or found[0] == table_sql(source):
+            return []
+        with closing(scratch()) as connection:
+            connection.execute(table_sql(source))
+            wanted = _columns(connection, source.name)
+        there = _columns(self.connection, source.name)
+        before = {name: old for name in wanted if (old := name if name in there else source.renamed.get(name)) in there}
+        return [
+            *(f"{name} is new ({_in_words(column)})" for name, column in wanted.items() if name not in before),
+            *(f"{name} is gone" for name in there if name not in before.values()),
+            *(f"{name} was called {old}" for name, old in before.items() if name != old),
+            *(
+                f"{name} is {_in_words(wanted[name])} now, and was {_in_words(there[old])}"
+                for name, old in before.items()
+                if wanted[name] != there[old]
+            ),
+        ] or ["the columns stand in another order"]
+
+    @contextmanager
+    def rebuilding(self) -> Iterator[None]:
+        """One transaction in which tables may be taken away and made anew; references are seen to at its end.
+
+        Meanwhile SQLite refuses no row for its references: `is_rebuilding` tells who stores rows to look for himself.
+        """
+        self.is_rebuilding = True
+        self.execute("PRAGMA foreign_keys = OFF")
+        self.execute("PRAGMA legacy_alter_table = ON")  # references to a table that is renamed stay as they are
+        try:
+            with self.transaction():
+                yield
+                if broken := self.execute("PRAGMA foreign_key_check").fetchone():
+                    raise SchemaError(
+                        f"{self.path}: rows of {broken[0]} refer to rows of {broken[2]} that no longer hold, and no "
+                        f"source declares {broken[0]}; name the file of its class with --sources"
+                    )
+        finally:
+            self.execute("PRAGMA legacy_alter_table = OFF")
+            self.execute("PRAGMA foreign_keys = ON")
+            self.is_rebuilding = False
 
     def build_indexes(self, source: Source) -> None:
         """Make the declared indexes that are not there."""
@@ -210,17 +256,32 @@ def _statements(script: str) -> Iterator[str]:
             statement = ""
 
 
+def _columns(connection: sqlite3.Connection, table: str) -> dict[str, tuple[Any, ...]]:
+    """For each column its type, whether it is required, its place in the key, and the table that it refers to."""
+    parents = dict(connection.execute('SELECT "from", "table" FROM pragma_foreign_key_list(?)', (table,)))
+    listed = connection.execute('SELECT name, type, "notnull", pk FROM pragma_table_info(?)', (table,))
+    return {name: (*told, parents.get(name)) for name, *told in listed if name not in ("_load", "_record")}
+
+
+def _in_words(column: tuple[Any, ...]) -> str:
+    kind, required, key, parent = column
+    told = [kind, "required" if required else "optional", "key" if key else "", f"refers to {parent}" if parent else ""]
+    return ", ".join(filter(None, told))
+
+
 def table_sql(source: Source) -> str:
     """The statement that makes the source's table."""
     parts = []
     for column in source.columns:
-        rule = " PRIMARY KEY" if column.name == source.key else ""
+        rule = " PRIMARY KEY" if (column.name,) == source.keys else ""
         rule += " NOT NULL" if column.required else ""
         if parent := source.references.get(column.name):
             rule += f" REFERENCES {quote(parent)}"
         parts.append(f"{quote(column.name)} {column.sql_type}{rule}")
     # No reference to _loads: SQLite would look it up for every row, and scan all rows when a load is taken away.
     parts += ['"_load" INTEGER NOT NULL', '"_record" INTEGER NOT NULL']
+    if len(source.keys) > 1:
+        parts.append(f"PRIMARY KEY ({', '.join(map(quote, source.keys))})")
     return f"CREATE TABLE {quote(source.name)} (\n  " + ",\n  ".join(parts) + "\n) STRICT"
 
 

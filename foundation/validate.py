@@ -57,9 +57,9 @@ def judge(source: Source, chunk: Chunk) -> Verdict:
     if None not in judged:
         return Verdict(judged, chunk.damaged)
     refused = [row for row, sound in zip(rows, judged, strict=True) if not sound]
-    key = source.position(source.key)
     rejected = [
-        Damaged(row[-1], errors, row[key]) for row, errors in zip(refused, _reasons(source, refused), strict=True)
+        Damaged(row[-1], errors, source.key_text(source.key_of(row)))
+        for row, errors in zip(refused, _reasons(source, refused), strict=True)
     ]
     return Verdict([row for row in judged if row], sorted([*chunk.damaged, *rejected]))
 

@@ -171,15 +171,18 @@ def test_what_is_not_sure_is_said(lines, doubt, tmp_path):
     assert len(doubts) == 1
 
 
-def test_a_key_over_two_columns_is_named_but_cannot_be_declared(tmp_path, capsys):
+def test_a_key_over_two_columns_is_proposed_and_loads_the_file(tmp_path, capsys):
     path = write(tmp_path, "shifts", "store,day", *(f"{s},2025-01-{d:02}" for s in range(1, 9) for d in range(1, 29)))
 
     status = main(["draft", str(path)])
 
-    text = " ".join(capsys.readouterr().out.replace("\n#   ", " ").split())
-    assert status == 1
-    assert "196 of 224 records will be refused" in text
-    assert "store and day are different together" in text
+    text = capsys.readouterr().out
+    assert status == 0
+    assert 'key=("store", "day"),' in text
+    assert "with day different in every record: the key" in text
+    own = tmp_path / "own.py"
+    own.write_text(text)
+    assert main(["check", str(tmp_path), "--sources", str(own)]) == 0
 
 
 def test_one_moment_in_two_ways_is_one_key(tmp_path):

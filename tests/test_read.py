@@ -466,7 +466,7 @@ def test_kept_records_are_read_again_as_they_were(tmp_path, columns):
     path = write(tmp_path, data, b'7,A"nn,a,n,4.5,\n')
     with Reader(path, STOPS) as reader:
         chunk = next(chunks_of(reader, 1_000))
-        again = reread(((record.place.record, record.raw) for record in seen_in(chunk)), reader.header, STOPS)
+        again = reread(((record.place.record, record.raw, reader.header) for record in seen_in(chunk)), STOPS)
 
     assert (again.rows, again.records, again.damaged) == (chunk.rows, chunk.records, chunk.damaged)
 

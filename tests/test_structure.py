@@ -19,7 +19,7 @@ LEVELS = [
     {"store", "seek", "pages"},
     {"put", "ledger", "ahead", "options", "relation", "paging", "survey"},
     {"repair"},
-    {"ingest", "query"},
+    {"ingest", "query", "migrate"},
     {"stats", "terminal", "corrections", "explain", "proposal", "export"},
     {"report.show", "report.client", "report.page", "report.basis", "draft"},
     {"report.engine", "report.kernels", "report.manifest"},
