@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from foundation import ledger
+from foundation.errors import StoreError
 from foundation.formats import Format
 from foundation.ledger import Load
 from foundation.put import put
@@ -46,8 +47,8 @@ def migrate(db: Path, sources: Sequence[Source], *, dry_run: bool = False) -> Mi
     A table is carried over when it was made from another declaration, when rows of it were judged by other rules,
     or when rows that it may refer to no longer hold. Memory does not grow with the rows; the file may double.
 
-    Raises StoreError when the database is not there or cannot be written, SchemaError when rows of a table that
-    no source declares would lose what they refer to.
+    Raises StoreError when the database is not there, cannot be written or has rows that came from no record of their
+    own, SchemaError when rows of a table that no source declares would lose what they refer to.
     """
     connect(db, read_only=True).close()  # a database that is not there is told, not made
     result = Migrated([], [])
@@ -118,6 +119,13 @@ class _Move:
         self._forget_keys(columns)
         for origin, rows in self._batches(columns, old):
             self._judge(self._load(origin, columns), rows, columns)
+        (rows_before,) = self.store.execute(f"SELECT count(*) FROM {old}").fetchone()
+        judged = sum(load.read for load in self.loads.values())
+        if judged != rows_before:  # two rows that came from one record: nobody but a stranger writes such
+            raise StoreError(
+                f"{self.store.path}: {self.source.name} has {rows_before:,} rows, of which {judged:,} can be told "
+                "apart by the record they came from; it was changed by another program, and nothing is carried over"
+            )
         self.store.execute(f"DROP TABLE {old}")
 
     def _batches(self, columns: list[str], old: str) -> Iterator[tuple[int, dict[int, tuple[Value, ...]]]]:
@@ -168,7 +176,7 @@ class _Move:
         load.rejected += len(rejected)
 
     def _forget_keys(self, columns: list[str]) -> None:
-        """Take the keys off the open rejects when another column is the key now: they are keys no more."""
+        """Take the keys off the rejects when another column is the key now: they are keys no more."""
         sql = "SELECT name FROM pragma_table_info(?) WHERE pk ORDER BY pk"
         before = [name for (name,) in self.store.execute(sql, (f"_old_{self.source.name}",))]
         places = dict(zip((c.name for c in self.source.columns), _places(self.source, columns), strict=True))

@@ -157,6 +157,16 @@ def test_a_table_that_no_source_declares_is_not_left_with_references_to_nothing(
     assert accounted(loaded) == {"bikes": (3, 1), "trips": (2, 1)}
 
 
+def test_rows_that_cannot_be_told_apart_are_not_lost(tmp_path, loaded):
+    with closing(sqlite3.connect(loaded)) as connection, connection:
+        connection.execute("UPDATE bikes SET _record = 1")
+
+    with pytest.raises(foundation.StoreError, match="bikes has 3 rows, of which 1 can be told apart"):
+        migrate(loaded, declared(tmp_path, FIRST.replace("float", "int")))
+
+    assert query(loaded, "SELECT bike_id, weight FROM bikes") == [(1, 12.0), (2, 13.5), (3, 9.0)]
+
+
 def test_rows_of_a_new_key_that_are_not_different_are_rejects(tmp_path, loaded):
     path = tmp_path / "own.py"
     path.write_text(
