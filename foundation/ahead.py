@@ -12,34 +12,49 @@ import marshal
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from foundation.errors import FoundationError
+from foundation.profile import Profile
 from foundation.read import Chunk, Damaged, Piece, Position, Reader
 from foundation.scan import Error
 from foundation.source import Source, load_sources
-from foundation.validate import Verdict, judge
+from foundation.validate import Row, Verdict, judge
 
 WORTH_IT = 8 * 2**20  # bytes still to be read; for less the start of a process costs more than it brings
+_REFUSED = 1_000  # records of a step that the worker is told of; the profile lacks the others
 _AHEAD = 3  # chunks that are asked for before they are needed
 _KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "33554432"}  # glibc: not per chunk
 
 Step = tuple[Chunk, Verdict]
-Steps = Callable[[int], Step | None]
+
+
+class Steps(Protocol):
+    """The records of a file, some at a time, judged; and a profile of those that were stored."""
+
+    def next(self, size: int) -> Step | None:
+        """The next *size* records; None at the end."""
+
+    def stored(self, refused: Sequence[int]) -> None:
+        """Tell that the rows of the oldest step not yet told of are in their table, but for the *refused* records."""
+
+    def profile(self) -> Profile:
+        """The profile of the rows that were stored; there are no steps after it."""
 
 
 @contextmanager
 def steps(path: Path, source: Source, reader: Reader, *, workers: int) -> Iterator[tuple[Steps, int | None]]:
-    """A function that gives the next records of *reader*, as many as it is told, judged; None at the end.
+    """The records of *reader*, judged.
 
-    With two *workers* a second process reads them, whose number comes with the function, if that is worth it.
+    With two *workers* a second process reads them, whose number comes with the steps, if that is worth it.
     """
     if workers < 2 or reader.size - reader.at.byte < WORTH_IT or not source.home:
-        yield lambda size: _step(reader, source, size), None
+        yield _Here(source, reader), None
         return
     code = f"import sys; sys.path[:] = {sys.path!r}; from foundation.ahead import serve; serve()"
     given = {"path": str(path), "at": reader.at, "digest": reader.digest}
@@ -55,9 +70,37 @@ def steps(path: Path, source: Source, reader: Reader, *, workers: int) -> Iterat
             worker.kill()
 
 
-def _step(reader: Reader, source: Source, size: int) -> Step | None:
-    chunk = reader.chunk(size)
-    return (chunk, judge(source, chunk)) if chunk else None
+class _Here:
+    """Steps that this process takes."""
+
+    def __init__(self, source: Source, reader: Reader) -> None:
+        self._source, self._reader = source, reader
+        self._profile = profile_of(source)
+        self._taken: deque[list[Row]] = deque()  # it is not known yet whether they are stored
+
+    def next(self, size: int) -> Step | None:
+        chunk = self._reader.chunk(size)
+        if not chunk:
+            return None
+        verdict = judge(self._source, chunk)
+        self._taken.append(verdict.rows)
+        return chunk, verdict
+
+    def stored(self, refused: Sequence[int]) -> None:
+        rows, without = self._taken.popleft(), frozenset(refused)
+        self._profile.add([row for row in rows if row[-1] not in without] if without else rows)
+
+    def leave_out(self) -> None:
+        """Forget the rows of the oldest step: too many were refused to be told."""
+        self._taken.popleft()
+
+    def profile(self) -> Profile:
+        return self._profile
+
+
+def profile_of(source: Source) -> Profile:
+    """A profile of rows of *source*, none as yet."""
+    return Profile([column.name for column in source.columns], source.key)
 
 
 class _Asked:
@@ -68,15 +111,31 @@ class _Asked:
         self._waiting = 0
         self._send(given)
 
-    def __call__(self, size: int) -> Step | None:
-        for _ in range(_AHEAD - self._waiting):
-            self._send(size)
-        self._waiting = _AHEAD - 1
-        told = json.loads(self._receive(int.from_bytes(self._receive(8))))
+    def next(self, size: int) -> Step | None:
+        while self._waiting < _AHEAD:
+            self._send({"size": size})
+            self._waiting += 1
+        self._waiting -= 1
+        told = self._answer()
+        return self._unpacked(told) if told else None
+
+    def stored(self, refused: Sequence[int]) -> None:
+        # More would not fit into the pipe while the worker waits for somebody to read its answers.
+        self._send({"refused": refused if len(refused) <= _REFUSED else None})
+
+    def profile(self) -> Profile:
+        self._send({})
+        for _ in range(self._waiting):  # steps that were asked for and are not wanted
+            if told := self._answer():
+                self._unpacked(told)
+        return Profile.unpacked(self._receive(self._answer()["profile"]))
+
+    def _answer(self) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(self._receive(int.from_bytes(self._receive(8))))
         if error := told.get("error"):
             number, message = error
             raise OSError(number, message) if number else FoundationError(message)
-        return self._unpacked(told) if told else None
+        return told
 
     def _unpacked(self, told: dict[str, Any]) -> Step:
         chunk = Chunk(Position(*told["start"]), Position(*told["end"]), digest=told["digest"])
@@ -134,8 +193,15 @@ def _serve(orders: BinaryIO, results: BinaryIO) -> None:
     with Reader(path, source) as reader:
         if at != reader.at and not reader.resume(at, given["digest"]):
             raise FoundationError(f"{path}: it has changed since the load began; run the same command again")
-        for size in orders:
-            _answer(results, *_packed(_step(reader, source, int(size))))
+        steps = _Here(source, reader)
+        for order in map(json.loads, orders):
+            if "size" in order:
+                _answer(results, *_packed(steps.next(order["size"])))
+            elif "refused" in order:
+                steps.leave_out() if order["refused"] is None else steps.stored(order["refused"])
+            else:
+                packed = steps.profile().packed()
+                _answer(results, {"profile": len(packed)}, packed)
 
 
 def _source(home: str, name: str) -> Source | None:

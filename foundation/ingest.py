@@ -13,6 +13,7 @@ from foundation.errors import FoundationError, SchemaError, SourceError
 from foundation.hints import explain_column
 from foundation.ledger import Load
 from foundation.memory import Memory
+from foundation.profile import Profile
 from foundation.put import put
 from foundation.read import Chunk, Damaged, Position, Reader
 from foundation.repair import release
@@ -134,9 +135,11 @@ def _load_file(job: _Job, source: Source, path: Path) -> Load:
         with Reader(path, source) as reader:
             load = _begin(job, source, path, reader)
             if load.status == "running":
-                load.bytes, digest = _load_chunks(job, source, path, reader, load)
-            if load.status == "running":
-                _finish(job.store, source, load, digest)
+                before = reader.at.record
+                load.bytes, digest, profile = _load_chunks(job, source, path, reader, load)
+                if profile:
+                    ledger.complete_profile(job.store, source, load, profile, before)
+                    _finish(job.store, source, load, digest, profile)
             return load
     except SourceError as refusal:
         return _refuse(job, source, path, refusal)
@@ -199,24 +202,25 @@ def _go_on(store: Store, load: Load, last: Load, reader: Reader) -> Load:
     return load
 
 
-def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Load) -> tuple[int, str]:
+def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Load) -> tuple[int, str, Profile | None]:
     """Store chunk after chunk, each in one transaction, until the file, the memory or the patience ends.
 
-    Returns how many bytes were read and the sha256 of them.
+    Returns how many bytes were read, the sha256 of them, and if it was the file that ended the profile of the rows.
     """
     same_file = ledger.loads_of_file(job.store, load)
     size, began, end = job.chunk_size, time.perf_counter(), (reader.at.byte, reader.digest)
-    with steps(path, source, reader, workers=job.workers) as (next_step, worker):
+    with steps(path, source, reader, workers=job.workers) as (judged, worker):
         memory = Memory(limit=job.memory_limit, worker=worker)
-        while step := next_step(size):
+        while step := judged.next(size):
             chunk, verdict = step
             with job.store.transaction():
-                _store(job.store, source, chunk, verdict, load, same_file)
+                refused = _store(job.store, source, chunk, verdict, load, same_file)
                 seconds = time.perf_counter() - began
                 load.seconds += seconds
                 rss = memory.sample()
                 load.peak_rss_bytes = max(load.peak_rss_bytes, memory.peak)
                 ledger.save_chunk(job.store, load, chunk, records=chunk.size, seconds=seconds, rss_bytes=rss)
+            judged.stored(refused)
             began, end = time.perf_counter(), (chunk.end.byte, chunk.digest)
             job.progress(load, chunk.end.byte, reader.size)
             if job.is_stopped():
@@ -227,11 +231,14 @@ def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Lo
                     _stop(job, load, f"{rss:,} bytes of memory are in use, the limit is {job.memory_limit:,}")
                     break
                 size = max(size // 2, min(size, SMALLEST_CHUNK))
-    return end
+        return *end, judged.profile() if load.status == "running" else None
 
 
-def _store(store: Store, source: Source, chunk: Chunk, verdict: Verdict, load: Load, same_file: set[int]) -> None:
-    """Put rows into their table, rejects beside it, and count both, inside the open transaction."""
+def _store(store: Store, source: Source, chunk: Chunk, verdict: Verdict, load: Load, same_file: set[int]) -> list[int]:
+    """Put rows into their table, rejects beside it, and count both, inside the open transaction.
+
+    Returns the numbers of the records that fit and were refused there.
+    """
     result = put(store, source, verdict, load=load.load_id, same_file=same_file)
     rejected = sorted([*verdict.rejected, *result.rejected])
     ledger.save_rejects(store, source, load, ((damaged, *chunk.locate(damaged.record)) for damaged in rejected))
@@ -240,6 +247,7 @@ def _store(store: Store, source: Source, chunk: Chunk, verdict: Verdict, load: L
     load.updated += result.updated
     load.unchanged += result.unchanged
     load.rejected += len(rejected)
+    return [damaged.record for damaged in result.rejected]
 
 
 def _stop(job: _Job, load: Load, why: str) -> None:
@@ -249,7 +257,7 @@ def _stop(job: _Job, load: Load, why: str) -> None:
         ledger.save_load(job.store, load)
 
 
-def _finish(store: Store, source: Source, load: Load, digest: str) -> None:
+def _finish(store: Store, source: Source, load: Load, digest: str, profile: Profile) -> None:
     began = time.perf_counter()
     counts = _count_rows(store, source, load)
     with store.transaction():
@@ -258,6 +266,7 @@ def _finish(store: Store, source: Source, load: Load, digest: str) -> None:
         load.status, load.sha256 = "complete", digest
         ledger.waive_superseded(store, load)
         ledger.save_counts(store, source, load, counts)
+        ledger.save_profile(store, load, profile)
         load.seconds += time.perf_counter() - began
         ledger.save_load(store, load)
 

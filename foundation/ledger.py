@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import Any
 
 from foundation.errors import StoreError
+from foundation.profile import Profile
 from foundation.read import Chunk, Damaged, Place, Position
 from foundation.scan import Error
 from foundation.source import Source
@@ -271,6 +272,26 @@ def count_rows(connection: sqlite3.Connection, source: Source, load: Load) -> li
     sums = "".join(f", count(*) FILTER (WHERE NOT ({condition}))" for condition in source.checks.values())
     sql = f"SELECT count(*){sums} FROM {quote(source.name)} WHERE _load = ?"
     return list(connection.execute(sql, (load.load_id,)).fetchone())
+
+
+def complete_profile(store: Store, source: Source, load: Load, profile: Profile, before: int) -> None:
+    """Add what the load had stored *before* that record if the profile lacks it: the load was cut off there."""
+    if not before or profile.rows == load.inserted + load.updated + load.unchanged:
+        return
+    names = ", ".join(quote(column.name) for column in source.columns)
+    found = store.execute(
+        f"SELECT {names} FROM {quote(source.name)} WHERE _load = ? AND _record <= ?", (load.load_id, before)
+    )
+    while rows := found.fetchmany(1_000):
+        profile.add(rows)
+
+
+def save_profile(store: Store, load: Load, profile: Profile) -> None:
+    """Keep the profile of a load, if the database was not made before there were any."""
+    (kind,) = store.execute("SELECT type FROM pragma_table_info('_stats') WHERE name = 'value'").fetchone()
+    if kind == "ANY":
+        found = (load.load_id, load.source, profile.packed())
+        store.execute("INSERT OR REPLACE INTO _stats VALUES (?, ?, 'profile', '', ?)", found)
 
 
 def save_counts(store: Store, source: Source, load: Load, counts: list[int]) -> None:

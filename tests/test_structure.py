@@ -11,7 +11,7 @@ import foundation
 
 PACKAGE = Path(foundation.__file__).parent
 LEVELS = [
-    {"errors", "memory", "scan"},
+    {"errors", "memory", "profile", "scan"},
     {"source", "hints", "lock", "spreadsheet", "options", "lines"},
     {"delivery", "read"},
     {"validate", "sample"},
