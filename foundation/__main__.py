@@ -144,7 +144,7 @@ def _stats(options: argparse.Namespace) -> int:
     with Database(options.db, sources=_sources(options)) as database:
         for name in options.source:
             database[name]  # an unknown table is told here
-        told = describe(database, options.source)
+        told = describe(database, options.source, exact=options.exact)
     if options.json:
         show_json(told, indent=2)
         return 0

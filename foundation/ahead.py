@@ -100,7 +100,7 @@ class _Here:
 
 def profile_of(source: Source) -> Profile:
     """A profile of rows of *source*, none as yet."""
-    return Profile([column.name for column in source.columns], source.key)
+    return Profile({column.name: not column.required for column in source.columns}, source.key)
 
 
 class _Asked:

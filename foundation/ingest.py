@@ -259,26 +259,26 @@ def _stop(job: _Job, load: Load, why: str) -> None:
 
 def _finish(store: Store, source: Source, load: Load, digest: str, profile: Profile) -> None:
     began = time.perf_counter()
-    counts = _count_rows(store, source, load)
+    counted = _count_rows(store, source, load)
     with store.transaction():
         for column, failed, sample in ledger.failed_columns(store, load):
             load.warnings.append(explain_column(column, failed, load.read, sample))
         load.status, load.sha256 = "complete", digest
         ledger.waive_superseded(store, load)
-        ledger.save_counts(store, source, load, counts)
+        ledger.save_counts(store, source, load, counted)
         ledger.save_profile(store, load, profile)
         load.seconds += time.perf_counter() - began
         ledger.save_load(store, load)
 
 
-def _count_rows(store: Store, source: Source, load: Load) -> list[int]:
+def _count_rows(store: Store, source: Source, load: Load) -> ledger.Counted:
     """Build the indexes and count the rows, as `ledger.count_rows` says; of a large load both at the same time."""
     if load.read < LARGE:
         store.build_indexes(source)
         with told(store.path):
             return ledger.count_rows(store.connection, source, load)
 
-    def count() -> list[int]:
+    def count() -> ledger.Counted:
         with told(store.path), closing(connect(store.path, read_only=True)) as connection:
             return ledger.count_rows(connection, source, load)
 

@@ -8,10 +8,12 @@ operations"). Of 1,024 hashes its standard error is 3.1 %.
 
 import base64
 import json
+import struct
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from operator import mul
 from typing import Any, Self
 
@@ -26,7 +28,8 @@ class Figures:
     A column that *is_unique* holds each value once: nobody needs to look which there are.
     """
 
-    def __init__(self, *, is_unique: bool = False) -> None:
+    def __init__(self, *, is_optional: bool = True, is_unique: bool = False) -> None:
+        self.is_optional = is_optional  # otherwise None is none of its values
         self.rows = self.missing = 0
         self.values: Counter[Any] | None = None if is_unique else Counter()
         self.least: Any = None  # this and what follows is known when `values` is not
@@ -45,8 +48,10 @@ class Figures:
         """Count the values of some rows in."""
         missing = 0
         if self.values is None:
-            present = [value for value in column if value is not None]
-            missing = len(column) - len(present)
+            present = column
+            if self.is_optional:
+                present = [value for value in column if value is not None]
+                missing = len(column) - len(present)
             self._absorb(len(present), *_summary(present))
             self._keep(_hashed(present) if self.hashes is not None else ())
         else:
@@ -123,8 +128,11 @@ def _hashed(values: Sequence[Any]) -> Iterable[int]:
     """A number of 32 bits for each value, the same in every process; those of a CRC lie evenly enough for counting."""
     if not values:
         return ()
-    texts = values if isinstance(values[0], str) else map(str, values)
-    return map(zlib.crc32, "\0".join(texts).encode().split(b"\0"))
+    if isinstance(values[0], str):
+        return map(zlib.crc32, "\0".join(values).encode().split(b"\0"))
+    kind = "d" if isinstance(values[0], float) else "q"
+    packed = struct.pack(f"<{len(values)}{kind}", *values)
+    return map(zlib.crc32, struct.unpack("8s" * len(values), packed))
 
 
 def _summary(values: Sequence[Any]) -> tuple[Any, Any, float, float]:
@@ -148,23 +156,32 @@ def _counted(values: Counter[Any]) -> tuple[Any, Any, float, float]:
 
 
 class Profile:
-    """The figures of each column of some rows; *key* names the column whose values are all different."""
+    """The figures of each column of some rows; of *columns* those are true that may lack a value.
 
-    def __init__(self, columns: Iterable[str], key: str) -> None:
+    *key* names the column whose values are all different.
+    """
+
+    def __init__(self, columns: Mapping[str, bool], key: str) -> None:
         self.rows = 0
-        self.columns = {name: Figures(is_unique=name == key) for name in columns}
+        self.columns = {
+            name: Figures(is_optional=optional, is_unique=name == key) for name, optional in columns.items()
+        }
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
         """Count rows in, whose first values are those of the columns, in order."""
         self.rows += len(rows)
-        for figures, column in zip(self.columns.values(), zip(*rows, strict=True), strict=False):
-            figures.add(column)
+        values, width = list(chain.from_iterable(rows)), len(rows[0]) if rows else 0
+        for at, figures in enumerate(self.columns.values()):
+            figures.add(values[at::width] if width else ())
 
     def merge(self, other: Self) -> None:
-        """Count in what another one has counted, of columns of the same names; that may not be used any more."""
+        """Count in what another one has counted, of the same columns if there are any; it may not be used any more."""
         self.rows += other.rows
         for name, figures in other.columns.items():
-            self.columns[name].merge(figures)
+            if name in self.columns:
+                self.columns[name].merge(figures)
+            else:
+                self.columns[name] = figures
 
     def packed(self) -> bytes:
         """All of it, to be kept."""
@@ -175,7 +192,7 @@ class Profile:
     def unpacked(cls, packed: bytes) -> Self:
         """What was packed."""
         kept = json.loads(zlib.decompress(packed))
-        profile = cls(kept["columns"], "")
+        profile = cls(dict.fromkeys(kept["columns"], True), "")
         profile.rows = kept["rows"]
         for name, told in kept["columns"].items():
             _unpack(profile.columns[name], **told)

@@ -1,52 +1,36 @@
-"""Describe a database: its columns, its loads, its checks."""
+"""Describe a database: its tables, its loads and what they refused, what a reader should look at."""
 
 import json
 import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
+from foundation.describe import describe_tables
+from foundation.drift import drift
 from foundation.errors import visible
 from foundation.query import Database
-from foundation.source import Source
 from foundation.store import quote
 
 
-def describe(database: Database, only: Iterable[str] = ()) -> dict[str, Any]:
-    """What `stats --json` tells: tables with their columns, checks with the rows that break them, loads in order."""
+def describe(database: Database, only: Iterable[str] = (), *, exact: bool = False) -> dict[str, Any]:
+    """What `stats --json` tells: tables with columns, checks with rows that break them, loads in order, drift.
+
+    A column has `count`, `missing`, `distinct`, `least` and `greatest`, if it holds numbers `mean` and `sd`, that of a
+    sample; and `frequent`, its ten most frequent values with their counts, when it has at most 1,000 different ones
+    and not each once. Tables of more than 100,000 rows are told of by what was kept when they were loaded, unless
+    *exact*: where `approximate` is true of a column, its `distinct` is an estimate; where it is true of a table or a
+    check, rows were changed since. *drift* is that of the last run that loaded a file.
+    """
     names = [name for name in database if name in set(only) or not only]
-    declared = [source for name, source in database.sources.items() if name in names]
+    tables, checks = describe_tables(database, names, exact=exact)
+    ran = database.rows("SELECT run_id FROM _loads WHERE kind = 'file' AND status = 'complete' ORDER BY load_id DESC")
+    run_id = next(ran, ("",))[0]
     return {
-        "tables": {name: _table(database, name) for name in names},
-        "checks": [check for source in declared for check in _checks(database, source)],
+        "tables": tables,
+        "checks": checks,
         "loads": [load for load in loads(database) if load["source"] in names],
+        "drift": [change for change in drift(database, run_id) if change["source"] in names],
     }
-
-
-def _table(database: Database, name: str) -> dict[str, Any]:
-    (rows,) = database.rows(f"SELECT count(*) FROM {quote(name)}").fetchone()
-    return {"rows": rows, "columns": {c: _column(database, name, c) for c in database.tables[name].types}}
-
-
-def _column(database: Database, table: str, column: str) -> dict[str, Any]:
-    """Count, missing, distinct, least and greatest of a column; the mean of a number."""
-    c, is_number = quote(column), database.tables[table].types[column] != "TEXT"
-    mean = f"avg({c})" if is_number else "NULL"
-    sql = (
-        f"SELECT count({c}), count(*) - count({c}), count(DISTINCT {c}), min({c}), max({c}), {mean} FROM {quote(table)}"
-    )
-    count, missing, distinct, least, greatest, average = database.rows(sql).fetchone()
-    told = {"count": count, "missing": missing, "distinct": distinct, "least": least, "greatest": greatest}
-    return told | ({"mean": average} if is_number else {})
-
-
-def _checks(database: Database, source: Source) -> list[dict[str, Any]]:
-    if not source.checks:
-        return []
-    sums = ", ".join(f"count(*) FILTER (WHERE NOT ({condition}))" for condition in source.checks.values())
-    counts = database.rows(f"SELECT {sums} FROM {quote(source.name)}").fetchone()
-    return [
-        {"source": source.name, "name": name, "rows": count} for name, count in zip(source.checks, counts, strict=True)
-    ]
 
 
 def loads(database: Database, run_id: str | None = None) -> list[dict[str, Any]]:
@@ -154,6 +138,7 @@ def attention(database: Database, run_id: str) -> list[str]:
     why = [reason for reason in reasons(database, run_id=run_id) if reason["stage"] != "file"]
     why.sort(key=lambda reason: reason["stage"] == "relation")  # what waits for a parent is repaired with the parent
     points += [f"{r['source']}: {r['errors']:,} × {r['code']} {r['column'] or ''}".rstrip() for r in why]
+    points += [f"{change['source']}: {change['told']}" for change in drift(database, run_id)]
     for load in told:
         stored = load["inserted"] + load["updated"] + load["unchanged"]
         for check in checks_of(database, load["load_id"]):

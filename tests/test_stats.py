@@ -1,5 +1,7 @@
 """Describing a database."""
 
+from statistics import stdev
+
 import pytest
 from conftest import FAULTS, write_delivery
 
@@ -17,12 +19,14 @@ def database(faulty_data, db):
 def test_columns_are_described_by_what_is_in_them(database):
     told = stats.describe(database, ["orders"])["tables"]["orders"]
 
+    keys = [row["order_id"] for row in database["orders"].page().records()]
     assert told["rows"] == 5
     assert told["columns"]["order_id"] == {
         "count": 5, "missing": 0, "distinct": 5, "least": 1, "greatest": 12, "mean": 4.8,
+        "sd": pytest.approx(stdev(keys)), "approximate": False,
     }  # fmt: skip
     assert told["columns"]["failure_reason"] == {
-        "count": 0, "missing": 5, "distinct": 0, "least": None, "greatest": None,
+        "count": 0, "missing": 5, "distinct": 0, "least": None, "greatest": None, "approximate": False,
     }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ LEVELS = [
     {"put", "ledger", "ahead"},
     {"repair"},
     {"ingest", "query"},
+    {"describe", "drift"},
     {"stats", "terminal", "corrections", "explain"},
     {"report.show", "report.engine", "report.page"},
     {"report.kernels"},
