@@ -22,7 +22,7 @@ from foundation.query import Database
 from foundation.source import Source, load_sources, with_parents
 from foundation.spreadsheet import write_csv
 from foundation.stats import REJECT_COLUMNS, describe, reasons, rejects
-from foundation.terminal import show_json, show_line, show_progress, show_table
+from foundation.terminal import show_described, show_json, show_line, show_progress, show_table
 
 _COUNTS = ("read", "inserted", "updated", "unchanged", "rejected")
 
@@ -148,13 +148,12 @@ def _stats(options: argparse.Namespace) -> int:
     if options.json:
         show_json(told, indent=2)
         return 0
-    for name, table in told["tables"].items():
-        names = ("count", "missing", "distinct", "least", "greatest", "mean")
-        rows = [(column, *(figures.get(n) for n in names)) for column, figures in table["columns"].items()]
-        show_table(("column", *names), rows, title=f"{name}: {table['rows']:,} rows")
-    show_table(("source", "check", "rows that break it"), [tuple(c.values()) for c in told["checks"]], title="Checks")
+    show_described(told)
     loads = [(load["load_id"], load["source"], load["status"], *(load[n] for n in _COUNTS)) for load in told["loads"]]
     show_table(("load", "source", "status", *_COUNTS), loads, title="Loads")
+    drift = [(change["load_id"], change["source"], change["told"]) for change in told["drift"]]
+    if drift:
+        show_table(("load", "source", "what has changed from the load before"), drift, title="Drift")
     return 0
 
 

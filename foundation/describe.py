@@ -97,11 +97,15 @@ def _told(
     told |= {"least": least, "greatest": greatest}
     if moments:
         total, squares, number = moments
-        told["mean"] = total / number if number else None
-        told["sd"] = math.sqrt(squares / (number - 1)) if number > 1 else None
+        told["mean"] = _finite(total / number) if number else None
+        told["sd"] = _finite(math.sqrt(squares / (number - 1))) if number > 1 else None
     if frequent and distinct < count:
         told["frequent"] = frequent
     return told | {"approximate": is_estimate}
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
 
 
 def _table(database: Database, name: str) -> dict[str, Any]:

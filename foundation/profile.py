@@ -168,11 +168,19 @@ class Profile:
         }
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Count rows in, whose first values are those of the columns, in order."""
-        self.rows += len(rows)
-        values, width = list(chain.from_iterable(rows)), len(rows[0]) if rows else 0
-        for at, figures in enumerate(self.columns.values()):
-            figures.add(values[at::width] if width else ())
+        """Count rows in, whose first values are those of the columns, in order.
+
+        A validator of somebody's own may have made values that cannot be ordered or added: then there is no profile.
+        """
+        if not self.columns or not rows:
+            return
+        values, width = list(chain.from_iterable(rows)), len(rows[0])
+        try:
+            for at, figures in enumerate(self.columns.values()):
+                figures.add(values[at::width])
+            self.rows += len(rows)
+        except (TypeError, ValueError, struct.error):
+            self.rows, self.columns = 0, {}
 
     def merge(self, other: Self) -> None:
         """Count in what another one has counted, of the same columns if there are any; it may not be used any more."""
@@ -186,7 +194,7 @@ class Profile:
     def packed(self) -> bytes:
         """All of it, to be kept."""
         columns = {name: _packed(figures) for name, figures in self.columns.items()}
-        return zlib.compress(json.dumps({"rows": self.rows, "columns": columns}).encode(), 1)
+        return zlib.compress(json.dumps({"rows": self.rows, "columns": columns}, default=str).encode(), 1)
 
     @classmethod
     def unpacked(cls, packed: bytes) -> Self:
