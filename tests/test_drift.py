@@ -40,7 +40,10 @@ def test_a_first_load_has_nothing_to_drift_from(tmp_path, db):
     ("number", "told"), [(110, []), (111, ["111 rows, 100 before"]), (89, ["89 rows, 100 before"])]
 )
 def test_rows_by_a_tenth_more_or_fewer(tmp_path, db, number, told):
-    assert [d[3] for d in drifted(tmp_path, db, "warehouses", clients(100), clients(number))] == told
+    before = clients(manager_name=lambda n: f"Asha {n}")
+    after = clients(number, manager_name=lambda n: f"Meera {n}")
+
+    assert [d[3] for d in drifted(tmp_path, db, "warehouses", before, after)] == told
 
 
 @pytest.mark.parametrize(("missing", "told"), [(4, []), (30, [("orders", "actual_delivery_date", "missing")])])
