@@ -15,15 +15,16 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import date, datetime
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from foundation.errors import FoundationError
-from foundation.profile import Profile
+from foundation.profile import Figures, Kind, Profile
 from foundation.read import Chunk, Damaged, Piece, Position, Reader
 from foundation.scan import Error
-from foundation.source import Source, load_sources
+from foundation.source import Column, Source, load_sources
 from foundation.validate import Row, Verdict, judge
 
 WORTH_IT = 8 * 2**20  # bytes still to be read; for less the start of a process costs more than it brings
@@ -100,7 +101,15 @@ class _Here:
 
 def profile_of(source: Source) -> Profile:
     """A profile of rows of *source*, none as yet."""
-    return Profile({column.name: not column.required for column in source.columns}, source.key)
+    return Profile(
+        {column.name: Figures(_kind(source, column), is_optional=not column.required) for column in source.columns}
+    )
+
+
+def _kind(source: Source, column: Column) -> Kind:
+    if column.name == source.key:
+        return "key"
+    return "measured" if column.kind in (float, date, datetime) else "named"
 
 
 class _Asked:

@@ -56,12 +56,12 @@ def _known(database: Database, table: str, rows: int) -> _Known | None:
         """,
         (table,),
     )
-    profile, loads, is_exact, rewriting = Profile({}, ""), [], True, None
+    profile, loads, is_exact, rewriting = Profile(), [], True, None
     for load_id, origin, rewritten, packed in found:
         is_exact = is_exact and rewriting in (None, origin)
         rewriting = origin if rewritten else rewriting
         loads.append(load_id)
-        profile.merge(Profile.unpacked(packed) if packed else Profile({}, ""))
+        profile.merge(Profile.unpacked(packed) if packed else Profile())
         if profile.rows >= rows:
             break
     return _Known(profile, loads, is_exact and profile.rows == rows) if 2 * profile.rows >= rows else None
@@ -90,7 +90,7 @@ def _kept_column(figures: Figures, *, is_number: bool, share: float) -> dict[str
 
 
 def _told(
-    count: int, missing: int, distinct: int, least: Any, greatest: Any,
+    count: int, missing: int, distinct: int | None, least: Any, greatest: Any,
     moments: tuple[float, float, int] | None, frequent: list[Any], *, is_estimate: bool,
 ) -> dict[str, Any]:  # fmt: skip
     told: dict[str, Any] = {"count": count, "missing": missing, "distinct": distinct}
@@ -99,7 +99,7 @@ def _told(
         total, squares, number = moments
         told["mean"] = _finite(total / number) if number else None
         told["sd"] = _finite(math.sqrt(squares / (number - 1))) if number > 1 else None
-    if frequent and distinct < count:
+    if frequent and distinct is not None and distinct < count:
         told["frequent"] = frequent
     return told | {"approximate": is_estimate}
 

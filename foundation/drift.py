@@ -45,7 +45,7 @@ def drift(database: Database, run_id: str) -> list[dict[str, Any]]:
 
 def _profile(database: Database, condition: str, *values: Any) -> Profile:
     sql = f"SELECT value FROM _stats JOIN _loads l USING (load_id) WHERE _stats.kind = 'profile' AND {condition}"
-    profile = Profile({}, "")
+    profile = Profile()
     for (packed,) in database.rows(sql, values):
         profile.merge(Profile.unpacked(packed))
     return profile

@@ -3,7 +3,8 @@
 A column is counted value by value while there are few different ones. Beyond that the smallest hashes of its values
 are kept: the more values, the closer to zero these lie (Bar-Yossef et al. 2002, "Counting distinct elements in a data
 stream"; the estimate is that of Beyer et al. 2007, "On synopses for distinct-value estimation under multiset
-operations"). Of 1,024 hashes its standard error is 3.1 %.
+operations"). Of 1,024 hashes its standard error is 3.1 %. Nobody asks how many different points in time or amounts
+there are, and the hashes cost more than all other figures: a column that is measured has none.
 """
 
 import base64
@@ -15,28 +16,32 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from operator import mul
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any, Literal, Self
 
 MOST = 1_000  # different values of a column that are counted one by one
 _MOST_CHARACTERS = 200_000  # of these together: long texts are no vocabulary
 _HASHES = 1_024  # that are kept of a column
 
+Kind = Literal["key", "named", "measured"]
+
 
 class Figures:
     """One column: `rows` with the `missing` ones among them; `values` counts each, None when there are too many.
 
-    A column that *is_unique* holds each value once: nobody needs to look which there are.
+    In a column of the *kind* key each value stands once, and nobody needs to look which there are.
     """
 
-    def __init__(self, *, is_optional: bool = True, is_unique: bool = False) -> None:
+    def __init__(self, kind: Kind = "named", *, is_optional: bool = True) -> None:
+        self.kind = kind
         self.is_optional = is_optional  # otherwise None is none of its values
         self.rows = self.missing = 0
-        self.values: Counter[Any] | None = None if is_unique else Counter()
+        self.values: Counter[Any] | None = None if kind == "key" else Counter()
         self.least: Any = None  # this and what follows is known when `values` is not
         self.greatest: Any = None
         self.total: float = 0
         self.squares = 0.0  # of the distances from the mean
-        self.hashes: set[int] | None = None  # of 32 bits, the smallest; None if the column is unique
+        self.hashes: set[int] | None = None  # of 32 bits, the smallest; None if there are none
         self._below = 2**32  # greater hashes are not wanted any more
 
     @property
@@ -76,12 +81,12 @@ class Figures:
         self.rows += other.rows
         self.missing += other.missing
 
-    def distinct(self) -> tuple[int, bool]:
-        """How many different values there are, and whether that is an estimate."""
+    def distinct(self) -> tuple[int | None, bool]:
+        """How many different values there are, None if that is not known, and whether it is an estimate."""
         if self.values is not None:
             return len(self.values), False
         if self.hashes is None:
-            return self.count, False
+            return (self.count, False) if self.kind == "key" else (None, True)
         self._keep((), most=_HASHES)
         if len(self.hashes) < _HASHES:
             return len(self.hashes), True
@@ -110,7 +115,7 @@ class Figures:
     def _stop_counting(self) -> None:
         if self.values is not None:
             self.least, self.greatest, self.total, self.squares = _counted(self.values)
-            self.hashes = set()
+            self.hashes = set() if self.kind == "named" else None
             self._keep(_hashed(list(self.values)))
             self.values = None
 
@@ -156,16 +161,11 @@ def _counted(values: Counter[Any]) -> tuple[Any, Any, float, float]:
 
 
 class Profile:
-    """The figures of each column of some rows; of *columns* those are true that may lack a value.
+    """The figures of each column of some rows."""
 
-    *key* names the column whose values are all different.
-    """
-
-    def __init__(self, columns: Mapping[str, bool], key: str) -> None:
+    def __init__(self, columns: Mapping[str, Figures] = MappingProxyType({})) -> None:
         self.rows = 0
-        self.columns = {
-            name: Figures(is_optional=optional, is_unique=name == key) for name, optional in columns.items()
-        }
+        self.columns = dict(columns)
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
         """Count rows in, whose first values are those of the columns, in order.
@@ -200,14 +200,12 @@ class Profile:
     def unpacked(cls, packed: bytes) -> Self:
         """What was packed."""
         kept = json.loads(zlib.decompress(packed))
-        profile = cls(dict.fromkeys(kept["columns"], True), "")
+        profile = cls({name: _unpacked(**told) for name, told in kept["columns"].items()})
         profile.rows = kept["rows"]
-        for name, told in kept["columns"].items():
-            _unpack(profile.columns[name], **told)
         return profile
 
 
-_NAMES = ("rows", "missing", "least", "greatest", "total", "squares")
+_NAMES = ("kind", "rows", "missing", "least", "greatest", "total", "squares")
 
 
 def _packed(figures: Figures) -> dict[str, Any]:
@@ -220,8 +218,10 @@ def _packed(figures: Figures) -> dict[str, Any]:
     return told
 
 
-def _unpack(figures: Figures, *, values: Any = None, hashes: str | None = None, **numbers: Any) -> None:
+def _unpacked(kind: Kind, *, values: Any = None, hashes: str | None = None, **numbers: Any) -> Figures:
+    figures = Figures(kind)
     for name, number in numbers.items():
         setattr(figures, name, number)
     figures.values = None if values is None else Counter(dict(values))
     figures.hashes = None if hashes is None else set(array("I", base64.b64decode(hashes)))
+    return figures

@@ -55,7 +55,9 @@ class _About(int):
     """A count that is approximate."""
 
 
-def _whole(number: int, told: Mapping[str, Any]) -> int:
+def _whole(number: int | None, told: Mapping[str, Any]) -> int | str:
+    if number is None:
+        return "many"
     return _About(number) if told["approximate"] else number
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foundation import profile
-from foundation.profile import Profile
+from foundation.profile import Figures, Profile
 
 TEXTS = st.one_of(
     st.sampled_from(["a", "b", "ä", "\U0001f600"]), st.text(st.characters(exclude_characters="\0"), max_size=3)
@@ -19,11 +19,11 @@ ROWS = st.lists(
     st.tuples(st.none() | TEXTS, st.none() | st.integers(-(2**63), 2**63 - 1), st.none() | st.floats(-1e12, 1e12)),
     max_size=60,
 )
-COLUMNS = {"text": True, "whole": True, "number": True}
+COLUMNS = ("text", "whole", "number")
 
 
-def profile_of(rows, columns=COLUMNS, key=""):
-    taken = Profile(columns, key)
+def profile_of(rows, columns=COLUMNS, **kinds):
+    taken = Profile({name: Figures(kinds.get(name, "named")) for name in columns})
     taken.add(rows)
     return taken
 
@@ -32,9 +32,9 @@ def profile_of(rows, columns=COLUMNS, key=""):
 def test_profiles_of_any_chunks_merged_are_that_of_the_whole(loads, most):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(profile, "MOST", most)
-        merged = Profile({}, "")
+        merged = Profile()
         for chunks in loads:
-            taken = Profile(COLUMNS, "")
+            taken = profile_of([])
             for rows in chunks:
                 taken.add(rows)
             merged.merge(Profile.unpacked(taken.packed()))
@@ -63,7 +63,7 @@ def require_naive(figures, column, most):
 
 def test_a_small_spread_around_a_great_mean_is_not_lost():
     values = [1e9 + value / 8 for value in range(5_000)]
-    halves = [profile_of([(value,) for value in half], {"n": False}) for half in (values[:2_000], values[2_000:])]
+    halves = [profile_of([(value,) for value in half], ["n"]) for half in (values[:2_000], values[2_000:])]
     halves[0].merge(halves[1])
 
     _, _, total, squares = halves[0].columns["n"].summary()
@@ -92,7 +92,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_estimate_of_different_values_is_within_a_tenth(kind, number):
     values = [KINDS[kind](n) for n in range(number)]
-    halves = [profile_of([(v,) for v in half], {"v": False}) for half in (values[: number // 2], values[number // 3 :])]
+    halves = [profile_of([(v,) for v in half], ["v"]) for half in (values[: number // 2], values[number // 3 :])]
     halves[0].merge(halves[1])
 
     distinct, is_estimate = halves[0].columns["v"].distinct()
@@ -102,21 +102,28 @@ def test_the_estimate_of_different_values_is_within_a_tenth(kind, number):
 
 
 def test_the_key_is_counted_and_not_looked_at():
-    taken = profile_of([(n, n % 2) for n in range(5_000)], {"key": False, "other": False}, "key")
+    taken = profile_of([(n, n % 2) for n in range(5_000)], ["key", "other"], key="key")
 
     assert taken.columns["key"].distinct() == (5_000, False)
     assert taken.columns["key"].hashes is None
 
 
+@pytest.mark.parametrize(("number", "distinct"), [(1_000, (1_000, False)), (1_001, (None, True))])
+def test_measured_values_are_counted_while_they_are_few(number, distinct):
+    taken = profile_of([(n / 8,) for n in range(number)], ["m"], m="measured")
+
+    assert Profile.unpacked(taken.packed()).columns["m"].distinct() == distinct
+
+
 def test_long_texts_are_not_kept():
-    taken = profile_of([(f"{n}" * 10_000,) for n in range(100)], {"text": False})
+    taken = profile_of([(f"{n}" * 10_000,) for n in range(100)], ["text"])
 
     assert taken.columns["text"].distinct() == (100, True)
     assert len(taken.packed()) < 50_000
 
 
 def test_numbers_too_great_to_be_squared_do_no_harm():
-    taken = profile_of([(number * 1e300,) for number in range(-2_000, 2_000)], {"n": False})
+    taken = profile_of([(number * 1e300,) for number in range(-2_000, 2_000)], ["n"])
     kept = Profile.unpacked(taken.packed()).columns["n"]
 
     assert kept.summary()[:2] == (-2_000 * 1e300, 1_999 * 1e300)
@@ -124,7 +131,7 @@ def test_numbers_too_great_to_be_squared_do_no_harm():
 
 
 def test_values_that_cannot_be_ordered_leave_no_profile():
-    taken = profile_of([(1,), ("a",)], {"odd": False})
+    taken = profile_of([(1,), ("a",)], ["odd"])
     taken.add([(n,) for n in range(2_000)])
 
     assert (Profile.unpacked(taken.packed()).rows, taken.columns) == (0, {})
