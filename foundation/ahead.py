@@ -12,8 +12,7 @@ import marshal
 import os
 import subprocess
 import sys
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from io import BufferedReader
@@ -25,10 +24,9 @@ from foundation.profile import Figures, Kind, Profile
 from foundation.read import Chunk, Damaged, Piece, Position, Reader
 from foundation.scan import Error
 from foundation.source import Column, Source, load_sources
-from foundation.validate import Row, Verdict, judge
+from foundation.validate import Verdict, judge
 
 WORTH_IT = 8 * 2**20  # bytes still to be read; for less the start of a process costs more than it brings
-_REFUSED = 1_000  # records of a step that the worker is told of; the profile lacks the others
 _AHEAD = 3  # chunks that are asked for before they are needed
 _KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "33554432"}  # glibc: not per chunk
 
@@ -36,16 +34,13 @@ Step = tuple[Chunk, Verdict]
 
 
 class Steps(Protocol):
-    """The records of a file, some at a time, judged; and a profile of those that were stored."""
+    """The records of a file, some at a time, judged."""
 
     def next(self, size: int) -> Step | None:
         """The next *size* records; None at the end."""
 
-    def stored(self, refused: Sequence[int]) -> None:
-        """Tell that the rows of the oldest step not yet told of are in their table, but for the *refused* records."""
-
     def profile(self) -> Profile:
-        """The profile of the rows that were stored; there are no steps after it."""
+        """What the rows that fit hold; there are no steps after it."""
 
 
 @contextmanager
@@ -77,23 +72,14 @@ class _Here:
     def __init__(self, source: Source, reader: Reader) -> None:
         self._source, self._reader = source, reader
         self._profile = profile_of(source)
-        self._taken: deque[list[Row]] = deque()  # it is not known yet whether they are stored
 
     def next(self, size: int) -> Step | None:
         chunk = self._reader.chunk(size)
         if not chunk:
             return None
         verdict = judge(self._source, chunk)
-        self._taken.append(verdict.rows)
+        self._profile.add(verdict.rows)
         return chunk, verdict
-
-    def stored(self, refused: Sequence[int]) -> None:
-        rows, without = self._taken.popleft(), frozenset(refused)
-        self._profile.add([row for row in rows if row[-1] not in without] if without else rows)
-
-    def leave_out(self) -> None:
-        """Forget the rows of the oldest step: too many were refused to be told."""
-        self._taken.popleft()
 
     def profile(self) -> Profile:
         return self._profile
@@ -122,18 +108,14 @@ class _Asked:
 
     def next(self, size: int) -> Step | None:
         while self._waiting < _AHEAD:
-            self._send({"size": size})
+            self._send(size)
             self._waiting += 1
         self._waiting -= 1
         told = self._answer()
         return self._unpacked(told) if told else None
 
-    def stored(self, refused: Sequence[int]) -> None:
-        # More would not fit into the pipe while the worker waits for somebody to read its answers.
-        self._send({"refused": refused if len(refused) <= _REFUSED else None})
-
     def profile(self) -> Profile:
-        self._send({})
+        self._send(0)
         for _ in range(self._waiting):  # steps that were asked for and are not wanted
             if told := self._answer():
                 self._unpacked(told)
@@ -204,10 +186,8 @@ def _serve(orders: BinaryIO, results: BinaryIO) -> None:
             raise FoundationError(f"{path}: it has changed since the load began; run the same command again")
         steps = _Here(source, reader)
         for order in map(json.loads, orders):
-            if "size" in order:
-                _answer(results, *_packed(steps.next(order["size"])))
-            elif "refused" in order:
-                steps.leave_out() if order["refused"] is None else steps.stored(order["refused"])
+            if order:
+                _answer(results, *_packed(steps.next(order)))
             else:
                 packed = steps.profile().packed()
                 _answer(results, {"profile": len(packed)}, packed)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foundation import delivery, ledger
-from foundation.ahead import steps
+from foundation.ahead import profile_of, steps
 from foundation.errors import FoundationError, SchemaError, SourceError
 from foundation.hints import explain_column
 from foundation.ledger import Load
@@ -20,7 +20,7 @@ from foundation.repair import release
 from foundation.scan import Error
 from foundation.source import Source, in_order
 from foundation.store import Store, connect, told
-from foundation.validate import Verdict
+from foundation.validate import Row, Verdict
 
 LARGE = 100_000  # records; from there on a second connection counts them beside the making of their indexes
 SMALLEST_CHUNK = 50  # records; below that a chunk saves no memory worth having
@@ -207,20 +207,19 @@ def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Lo
 
     Returns how many bytes were read, the sha256 of them, and if it was the file that ended the profile of the rows.
     """
-    same_file = ledger.loads_of_file(job.store, load)
+    same_file, refused = ledger.loads_of_file(job.store, load), profile_of(source)
     size, began, end = job.chunk_size, time.perf_counter(), (reader.at.byte, reader.digest)
     with steps(path, source, reader, workers=job.workers) as (judged, worker):
         memory = Memory(limit=job.memory_limit, worker=worker)
         while step := judged.next(size):
             chunk, verdict = step
             with job.store.transaction():
-                refused = _store(job.store, source, chunk, verdict, load, same_file)
+                refused.add(_store(job.store, source, chunk, verdict, load, same_file))
                 seconds = time.perf_counter() - began
                 load.seconds += seconds
                 rss = memory.sample()
                 load.peak_rss_bytes = max(load.peak_rss_bytes, memory.peak)
                 ledger.save_chunk(job.store, load, chunk, records=chunk.size, seconds=seconds, rss_bytes=rss)
-            judged.stored(refused)
             began, end = time.perf_counter(), (chunk.end.byte, chunk.digest)
             job.progress(load, chunk.end.byte, reader.size)
             if job.is_stopped():
@@ -231,13 +230,16 @@ def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Lo
                     _stop(job, load, f"{rss:,} bytes of memory are in use, the limit is {job.memory_limit:,}")
                     break
                 size = max(size // 2, min(size, SMALLEST_CHUNK))
-        return *end, judged.profile() if load.status == "running" else None
+        profile = judged.profile() if load.status == "running" else None
+    if profile:
+        profile.take_out(refused)
+    return *end, profile
 
 
-def _store(store: Store, source: Source, chunk: Chunk, verdict: Verdict, load: Load, same_file: set[int]) -> list[int]:
+def _store(store: Store, source: Source, chunk: Chunk, verdict: Verdict, load: Load, same_file: set[int]) -> list[Row]:
     """Put rows into their table, rejects beside it, and count both, inside the open transaction.
 
-    Returns the numbers of the records that fit and were refused there.
+    Returns the rows that were refused there.
     """
     result = put(store, source, verdict, load=load.load_id, same_file=same_file)
     rejected = sorted([*verdict.rejected, *result.rejected])
@@ -247,7 +249,8 @@ def _store(store: Store, source: Source, chunk: Chunk, verdict: Verdict, load: L
     load.updated += result.updated
     load.unchanged += result.unchanged
     load.rejected += len(rejected)
-    return [damaged.record for damaged in result.rejected]
+    refused = {damaged.record for damaged in result.rejected}
+    return [row for row in verdict.rows if row[-1] in refused] if refused else []
 
 
 def _stop(job: _Job, load: Load, why: str) -> None:

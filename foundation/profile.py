@@ -42,6 +42,7 @@ class Figures:
         self.total: float = 0
         self.squares = 0.0  # of the distances from the mean
         self.hashes: set[int] | None = None  # of 32 bits, the smallest; None if there are none
+        self.is_doubtful = False  # whether other values may be the least and the greatest
         self._below = 2**32  # greater hashes are not wanted any more
 
     @property
@@ -80,6 +81,21 @@ class Figures:
             self._keep(other.hashes or ())
         self.rows += other.rows
         self.missing += other.missing
+
+    def take_out(self, other: Self) -> None:
+        """Count rows out that have been counted in; their hashes stay, and perhaps their least and greatest value."""
+        if self.values is not None and other.values is not None:
+            self.values.subtract(other.values)
+            self.values = +self.values
+        elif other.count:
+            other._stop_counting()
+            self.is_doubtful = other.least <= self.least or other.greatest >= self.greatest
+            left = self.count - other.count
+            distance = other.total / other.count - (self.total - other.total) / left if left else 0
+            squares = self.squares - other.squares - distance * distance * other.count * left / self.count
+            self.total, self.squares = self.total - other.total, max(squares, 0.0)
+        self.rows -= other.rows
+        self.missing -= other.missing
 
     def distinct(self) -> tuple[int | None, bool]:
         """How many different values there are, None if that is not known, and whether it is an estimate."""
@@ -190,6 +206,13 @@ class Profile:
                 self.columns[name].merge(figures)
             else:
                 self.columns[name] = figures
+
+    def take_out(self, other: Self) -> None:
+        """Count rows out that have been counted in."""
+        if self.rows and other.rows:
+            self.rows -= other.rows
+            for name, figures in other.columns.items():
+                self.columns[name].take_out(figures)
 
     def packed(self) -> bytes:
         """All of it, to be kept."""

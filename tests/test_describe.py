@@ -41,7 +41,9 @@ def require_same(table, read):
     assert table["rows"] == read["rows"]
     for name, figures in table["columns"].items():
         wanted, is_estimate = read["columns"][name], figures["approximate"]
-        assert figures["distinct"] is not None or wanted["distinct"] > 1_000
+        assert figures["distinct"] is not None or wanted["distinct"] > 800  # with those refused more than 1,000
+        if is_estimate:
+            wanted.pop("frequent", None)
         assert figures == wanted | {
             "approximate": is_estimate,
             "distinct": figures["distinct"] and pytest.approx(wanted["distinct"], rel=0.1 if is_estimate else 0),

@@ -61,6 +61,25 @@ def require_naive(figures, column, most):
         assert squares == pytest.approx(wanted, rel=1e-6, abs=1e-9 * size * size)
 
 
+@given(ROWS, st.data(), st.sampled_from([3, 1_000]))
+def test_rows_taken_out_leave_the_profile_of_the_others(rows, data, most):
+    refused = data.draw(st.sets(st.integers(0, max(len(rows) - 1, 0)), max_size=len(rows)))
+    left = [row for at, row in enumerate(rows) if at not in refused]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(profile, "MOST", most)
+        taken = profile_of(rows)
+        taken.take_out(profile_of([row for at, row in enumerate(rows) if at in refused]))
+    wanted = profile_of(left)
+
+    assert taken.rows == len(left)
+    for figures, naive in zip(taken.columns.values(), wanted.columns.values(), strict=True):
+        assert (figures.rows, figures.missing) == (naive.rows, naive.missing)
+        assert figures.values in (None, naive.values)
+        assert figures.is_doubtful or figures.summary()[:2] == naive.summary()[:2]
+        assert figures.summary()[2] == pytest.approx(naive.summary()[2], rel=1e-9, abs=1e-9 * 2**63)
+        assert figures.summary()[3] == pytest.approx(naive.summary()[3], rel=1e-6, abs=1e-9 * (2**63) ** 2)
+
+
 def test_a_small_spread_around_a_great_mean_is_not_lost():
     values = [1e9 + value / 8 for value in range(5_000)]
     halves = [profile_of([(value,) for value in half], ["n"]) for half in (values[:2_000], values[2_000:])]
