@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.delivery import SOURCES
+from foundation.describe import FIGURES, rows_of
 from foundation.errors import FoundationError
 from foundation.ingest import Run, ingest
 from foundation.ledger import Load
@@ -21,7 +22,7 @@ from foundation.options import parse
 from foundation.query import Database
 from foundation.source import Source, load_sources, with_parents
 from foundation.spreadsheet import write_csv
-from foundation.stats import FIGURES, REJECT_COLUMNS, describe, examples, reasons, rejects, rows_of
+from foundation.stats import REJECT_COLUMNS, describe, reasons, rejects
 from foundation.terminal import show_json, show_line, show_progress, show_rows, show_table
 
 _COUNTS = ("read", "inserted", "updated", "unchanged", "rejected")
@@ -172,17 +173,18 @@ def _stats(options: argparse.Namespace) -> int:
     with Database(options.db, sources=_sources(options)) as database:
         for name in options.source:
             database[name]  # an unknown table is told here
-        told = describe(database, options.source)
-        if options.json:
-            show_json(told, indent=2)
-            return 0
-        found = [examples(database, c["source"], c["name"]) if c["rows"] else [] for c in told["checks"]]
+        told = describe(database, options.source, exact=options.exact)
+    if options.json:
+        show_json(told, indent=2)
+        return 0
     for name, table in told["tables"].items():
         show_table(("column", *FIGURES, "most frequent"), rows_of(table), title=f"{name}: {table['rows']:,} rows")
-    checks = [(*check.values(), ", ".join(map(str, such))) for check, such in zip(told["checks"], found, strict=True)]
-    show_table(("source", "check", "rows that break it", "such as"), checks, title="Checks")
+    show_table(("source", "check", "rows that break it", "such as"), told.checks(), title="Checks")
     loads = [(load["load_id"], load["source"], load["status"], *(load[n] for n in _COUNTS)) for load in told["loads"]]
     show_table(("load", "source", "status", *_COUNTS), loads, title="Loads")
+    drift = [(change["load_id"], change["source"], change["told"]) for change in told["drift"]]
+    if drift:
+        show_table(("load", "source", "what has changed from the load before"), drift, title="Drift")
     return 0
 
 

@@ -12,16 +12,18 @@ import marshal
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import date, datetime
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from foundation.errors import FoundationError
+from foundation.profile import Figures, Kind, Profile
 from foundation.read import Chunk, Damaged, Piece, Position, Reader
 from foundation.scan import Error
-from foundation.source import Source, load_sources
+from foundation.source import Column, Source, load_sources
 from foundation.validate import Verdict, judge
 
 WORTH_IT = 8 * 2**20  # bytes still to be read; for less the start of a process costs more than it brings
@@ -29,17 +31,26 @@ _AHEAD = 3  # chunks that are asked for before they are needed
 _KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "33554432"}  # glibc: not per chunk
 
 Step = tuple[Chunk, Verdict]
-Steps = Callable[[int], Step | None]
+
+
+class Steps(Protocol):
+    """The records of a file, some at a time, judged."""
+
+    def next(self, size: int) -> Step | None:
+        """The next *size* records; None at the end."""
+
+    def profile(self) -> Profile:
+        """What the rows that fit hold; there are no steps after it."""
 
 
 @contextmanager
 def steps(path: Path, source: Source, reader: Reader, *, workers: int) -> Iterator[tuple[Steps, int | None]]:
-    """A function that gives the next records of *reader*, as many as it is told, judged; None at the end.
+    """The records of *reader*, judged.
 
-    With two *workers* a second process reads them, whose number comes with the function, if that is worth it.
+    With two *workers* a second process reads them, whose number comes with the steps, if that is worth it.
     """
     if workers < 2 or reader.size - reader.at.byte < WORTH_IT or not source.home:
-        yield lambda size: _step(reader, source, size), None
+        yield _Here(source, reader), None
         return
     code = f"import sys; sys.path[:] = {sys.path!r}; from foundation.ahead import serve; serve()"
     given = {"path": str(path), "at": reader.at, "digest": reader.digest}
@@ -55,9 +66,36 @@ def steps(path: Path, source: Source, reader: Reader, *, workers: int) -> Iterat
             worker.kill()
 
 
-def _step(reader: Reader, source: Source, size: int) -> Step | None:
-    chunk = reader.chunk(size)
-    return (chunk, judge(source, chunk)) if chunk else None
+class _Here:
+    """Steps that this process takes."""
+
+    def __init__(self, source: Source, reader: Reader) -> None:
+        self._source, self._reader = source, reader
+        self._profile = profile_of(source)
+
+    def next(self, size: int) -> Step | None:
+        chunk = self._reader.chunk(size)
+        if not chunk:
+            return None
+        verdict = judge(self._source, chunk)
+        self._profile.add(verdict.rows)
+        return chunk, verdict
+
+    def profile(self) -> Profile:
+        return self._profile
+
+
+def profile_of(source: Source) -> Profile:
+    """A profile of rows of *source*, none as yet."""
+    return Profile(
+        {column.name: Figures(_kind(source, column), is_optional=not column.required) for column in source.columns}
+    )
+
+
+def _kind(source: Source, column: Column) -> Kind:
+    if source.keys == (column.name,):
+        return "key"
+    return "measured" if column.kind in (float, date, datetime) else "named"
 
 
 class _Asked:
@@ -68,15 +106,27 @@ class _Asked:
         self._waiting = 0
         self._send(given)
 
-    def __call__(self, size: int) -> Step | None:
-        for _ in range(_AHEAD - self._waiting):
+    def next(self, size: int) -> Step | None:
+        while self._waiting < _AHEAD:
             self._send(size)
-        self._waiting = _AHEAD - 1
-        told = json.loads(self._receive(int.from_bytes(self._receive(8))))
+            self._waiting += 1
+        self._waiting -= 1
+        told = self._answer()
+        return self._unpacked(told) if told else None
+
+    def profile(self) -> Profile:
+        self._send(0)
+        for _ in range(self._waiting):  # steps that were asked for and are not wanted
+            if told := self._answer():
+                self._unpacked(told)
+        return Profile.unpacked(self._receive(self._answer()["profile"]))
+
+    def _answer(self) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(self._receive(int.from_bytes(self._receive(8))))
         if error := told.get("error"):
             number, message = error
             raise OSError(number, message) if number else FoundationError(message)
-        return self._unpacked(told) if told else None
+        return told
 
     def _unpacked(self, told: dict[str, Any]) -> Step:
         chunk = Chunk(Position(*told["start"]), Position(*told["end"]), digest=told["digest"])
@@ -134,8 +184,13 @@ def _serve(orders: BinaryIO, results: BinaryIO) -> None:
     with Reader(path, source) as reader:
         if at != reader.at and not reader.resume(at, given["digest"]):
             raise FoundationError(f"{path}: it has changed since the load began; run the same command again")
-        for size in orders:
-            _answer(results, *_packed(_step(reader, source, int(size))))
+        steps = _Here(source, reader)
+        for order in map(json.loads, orders):
+            if order:
+                _answer(results, *_packed(steps.next(order)))
+            else:
+                packed = steps.profile().packed()
+                _answer(results, {"profile": len(packed)}, packed)
 
 
 def _source(home: str, name: str) -> Source | None:

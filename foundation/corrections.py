@@ -171,8 +171,8 @@ def _store_version(
     numbers = {record: number for record, (number, _) in rows.items()}
     ordered = sorted(rows)
     chunk = Chunk.of_rows(ordered, [list(rows[record][1]) for record in ordered])
-    with again(store, source, old, run_id, kind="repair") as load:
-        refused = judge_again(store, source, chunk, load, numbers, status="repaired")
+    with again(store, source, old, run_id, kind="repair") as (load, profile):
+        refused = judge_again(store, source, chunk, load, profile, numbers, status="repaired")
         store.connection.executemany(
             "INSERT INTO _repairs VALUES (?, ?, ?, ?, ?)",
             [

@@ -8,19 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foundation import delivery, ledger
-from foundation.ahead import steps
+from foundation.ahead import profile_of, steps
 from foundation.display import table
 from foundation.errors import FoundationError, SchemaError, SourceError
 from foundation.hints import explain_column
 from foundation.ledger import Load
 from foundation.memory import Memory
+from foundation.profile import Profile
 from foundation.put import put
 from foundation.read import Chunk, Damaged, Position, Reader
 from foundation.repair import release
 from foundation.scan import Error
 from foundation.source import Source, in_order
 from foundation.store import Store, connect, told
-from foundation.validate import Verdict
+from foundation.validate import Row, Verdict
 
 LARGE = 100_000  # records; from there on a second connection counts them beside the making of their indexes
 SMALLEST_CHUNK = 50  # records; below that a chunk saves no memory worth having
@@ -140,9 +141,11 @@ def _load_file(job: _Job, source: Source, path: Path) -> Load:
         with Reader(path, source) as reader:
             load = _begin(job, source, path, reader)
             if load.status == "running":
-                load.bytes, digest = _load_chunks(job, source, path, reader, load)
-            if load.status == "running":
-                _finish(job.store, source, load, digest)
+                before = reader.at.record
+                load.bytes, digest, profile = _load_chunks(job, source, path, reader, load)
+                if profile:
+                    ledger.complete_profile(job.store, source, load, profile, before)
+                    _finish(job.store, source, load, digest, profile)
             return load
     except SourceError as refusal:
         return _refuse(job, source, path, refusal)
@@ -205,19 +208,19 @@ def _go_on(store: Store, load: Load, last: Load, reader: Reader) -> Load:
     return load
 
 
-def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Load) -> tuple[int, str]:
+def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Load) -> tuple[int, str, Profile | None]:
     """Store chunk after chunk, each in one transaction, until the file, the memory or the patience ends.
 
-    Returns how many bytes were read and the sha256 of them.
+    Returns how many bytes were read, the sha256 of them, and if it was the file that ended the profile of the rows.
     """
-    same_file = ledger.loads_of_file(job.store, load)
+    same_file, refused = ledger.loads_of_file(job.store, load), profile_of(source)
     size, began, end = job.chunk_size, time.perf_counter(), (reader.at.byte, reader.digest)
-    with steps(path, source, reader, workers=job.workers) as (next_step, worker):
+    with steps(path, source, reader, workers=job.workers) as (judged, worker):
         memory = Memory(limit=job.memory_limit, worker=worker)
-        while step := next_step(size):
+        while step := judged.next(size):
             chunk, verdict = step
             with job.store.transaction():
-                _store(job.store, source, chunk, verdict, load, same_file)
+                refused.add(_store(job.store, source, chunk, verdict, load, same_file))
                 seconds = time.perf_counter() - began
                 load.seconds += seconds
                 rss = memory.sample()
@@ -233,11 +236,17 @@ def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Lo
                     _stop(job, load, f"{rss:,} bytes of memory are in use, the limit is {job.memory_limit:,}")
                     break
                 size = max(size // 2, min(size, SMALLEST_CHUNK))
-    return end
+        profile = judged.profile() if load.status == "running" else None
+    if profile:
+        profile.take_out(refused)
+    return *end, profile
 
 
-def _store(store: Store, source: Source, chunk: Chunk, verdict: Verdict, load: Load, same_file: set[int]) -> None:
-    """Put rows into their table, rejects beside it, and count both, inside the open transaction."""
+def _store(store: Store, source: Source, chunk: Chunk, verdict: Verdict, load: Load, same_file: set[int]) -> list[Row]:
+    """Put rows into their table, rejects beside it, and count both, inside the open transaction.
+
+    Returns the rows that were refused there.
+    """
     result = put(store, source, verdict, load=load.load_id, same_file=same_file)
     rejected = sorted([*verdict.rejected, *result.rejected])
     ledger.save_rejects(store, source, load, ((damaged, *chunk.locate(damaged.record)) for damaged in rejected))
@@ -246,6 +255,8 @@ def _store(store: Store, source: Source, chunk: Chunk, verdict: Verdict, load: L
     load.updated += result.updated
     load.unchanged += result.unchanged
     load.rejected += len(rejected)
+    refused = {damaged.record for damaged in result.rejected}
+    return [row for row in verdict.rows if row[-1] in refused] if refused else []
 
 
 def _stop(job: _Job, load: Load, why: str) -> None:
@@ -255,27 +266,28 @@ def _stop(job: _Job, load: Load, why: str) -> None:
         ledger.save_load(job.store, load)
 
 
-def _finish(store: Store, source: Source, load: Load, digest: str) -> None:
+def _finish(store: Store, source: Source, load: Load, digest: str, profile: Profile) -> None:
     began = time.perf_counter()
-    counts = _count_rows(store, source, load)
+    counted = _count_rows(store, source, load)
     with store.transaction():
         for column, failed, sample in ledger.failed_columns(store, load):
             load.warnings.append(explain_column(column, failed, load.read, sample))
         load.status, load.sha256 = "complete", digest
         ledger.waive_superseded(store, load)
-        ledger.save_counts(store, source, load, counts)
+        ledger.save_counts(store, source, load, counted)
+        ledger.save_profile(store, load, profile)
         load.seconds += time.perf_counter() - began
         ledger.save_load(store, load)
 
 
-def _count_rows(store: Store, source: Source, load: Load) -> list[int]:
+def _count_rows(store: Store, source: Source, load: Load) -> ledger.Counted:
     """Build the indexes and count the rows, as `ledger.count_rows` says; of a large load both at the same time."""
     if load.read < LARGE:
         store.build_indexes(source)
         with told(store.path):
             return ledger.count_rows(store.connection, source, load)
 
-    def count() -> list[int]:
+    def count() -> ledger.Counted:
         with told(store.path), closing(connect(store.path, read_only=True)) as connection:
             return ledger.count_rows(connection, source, load)
 

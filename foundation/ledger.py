@@ -10,13 +10,17 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 from foundation.errors import StoreError
+from foundation.profile import Profile
 from foundation.read import Chunk, Damaged, Place, Position
 from foundation.scan import Error
 from foundation.source import Source
 from foundation.store import Store, now, quote
+from foundation.validate import Value
+
+_EXAMPLES = 3  # keys of rows that break a check
 
 
 @dataclass
@@ -277,29 +281,74 @@ def failed_columns(store: Store, load: Load) -> list[tuple[str, int, str]]:
     ).fetchall()
 
 
-def count_rows(connection: sqlite3.Connection, source: Source, load: Load) -> list[int]:
-    """How many rows are those of the load, and how many of these break each check, in the order of the checks."""
+class Counted(NamedTuple):
+    """The rows of a load, and for each check in their order how many of them break it, and keys of some that do."""
+
+    stored: int
+    broken: list[int]
+    examples: list[list[tuple[Value, ...]]]
+
+
+def count_rows(connection: sqlite3.Connection, source: Source, load: Load) -> Counted:
+    """Count the rows of the load that are in their table."""
     sums = "".join(f", count(*) FILTER (WHERE NOT ({condition}))" for condition in source.checks.values())
     sql = f"SELECT count(*){sums} FROM {quote(source.name)} WHERE _load = ?"
-    return list(connection.execute(sql, (load.load_id,)).fetchone())
+    stored, *broken = connection.execute(sql, (load.load_id,)).fetchone()
+    examples: list[list[tuple[Value, ...]]] = []
+    for condition, count in zip(source.checks.values(), broken, strict=True):
+        key, table = ", ".join(map(quote, source.keys)), quote(source.name)
+        sql = f"SELECT {key} FROM {table} WHERE _load = ? AND NOT ({condition}) LIMIT {min(count, _EXAMPLES):d}"
+        examples.append(connection.execute(sql, (load.load_id,)).fetchall())
+    return Counted(stored, broken, examples)
 
 
-def save_counts(store: Store, source: Source, load: Load, counts: list[int]) -> None:
+def complete_profile(store: Store, source: Source, load: Load, profile: Profile, before: int) -> None:
+    """Read from the table what the profile lacks.
+
+    That are the rows *before* that record if the load was cut off there, and extremes where some may be refused ones.
+    """
+    of_load = f"FROM {quote(source.name)} WHERE _load = {load.load_id:d}"
+    if before and profile.rows != load.inserted + load.updated + load.unchanged:
+        names = ", ".join(quote(column.name) for column in source.columns)
+        found = store.execute(f"SELECT {names} {of_load} AND _record <= ?", (before,))
+        while rows := found.fetchmany(1_000):
+            profile.add(rows)
+    for name, figures in profile.columns.items():
+        if figures.is_doubtful:
+            sql = f"SELECT min({quote(name)}), max({quote(name)}) {of_load}"
+            figures.least, figures.greatest = store.execute(sql).fetchone()
+
+
+def save_profile(store: Store, load: Load, profile: Profile) -> None:
+    """Keep the profile of a load."""
+    _keep(store, load, "profile", [("", profile.packed())])
+
+
+def save_counts(store: Store, source: Source, load: Load, counted: Counted) -> None:
     """Keep what `count_rows` has found when every record that was read is either stored or rejected.
 
     Raises StoreError with the figures when it is not so; that is a mistake in this package, never in a file.
     """
-    stored, *broken = counts
+    stored, broken, examples = counted
     (rejected,) = store.execute("SELECT count(*) FROM _rejects WHERE load_id = ?", (load.load_id,)).fetchone()
     (read,) = store.execute(
         "SELECT coalesce(sum(records), 0) FROM _chunks WHERE load_id = ?", (load.load_id,)
     ).fetchone()
-    counted = (load.read, load.inserted + load.updated + load.unchanged, load.rejected)
-    if counted != (read, stored, rejected) or read != stored + rejected:
+    figures = (load.read, load.inserted + load.updated + load.unchanged, load.rejected)
+    if figures != (read, stored, rejected) or read != stored + rejected:
         raise StoreError(
-            f"{load.path}: records do not add up: {read} read, {stored} stored, {rejected} rejected, counted {counted}"
+            f"{load.path}: records do not add up: {read} read, {stored} stored, {rejected} rejected, counted {figures}"
         )
+    _keep(store, load, "check", zip(source.checks, broken, strict=True))
+    told = zip(source.checks.items(), examples, strict=True)
+    kept = {name: {"condition": condition, "keys": keys} for (name, condition), keys in told}
+    _keep(store, load, "examples", [("", json.dumps(kept))])
+
+
+def _keep(store: Store, load: Load, kind: str, named: Iterable[tuple[str, int | str | bytes]]) -> None:
+    """Put values into `_stats`; only numbers, if the database was made before there were others."""
+    (allowed,) = store.execute("SELECT type FROM pragma_table_info('_stats') WHERE name = 'value'").fetchone()
     store.connection.executemany(
-        "INSERT OR REPLACE INTO _stats VALUES (?, ?, 'check', ?, ?)",
-        [(load.load_id, source.name, name, count) for name, count in zip(source.checks, broken, strict=True)],
+        "INSERT OR REPLACE INTO _stats VALUES (?, ?, ?, ?, ?)",
+        [(load.load_id, load.source, kind, *pair) for pair in named if allowed == "ANY" or isinstance(pair[1], int)],
     )

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from foundation import ledger
+from foundation.ahead import profile_of
 from foundation.errors import StoreError
 from foundation.formats import Format
 from foundation.ledger import Load
+from foundation.profile import Profile
 from foundation.put import put
 from foundation.read import Chunk
 from foundation.repair import replay
@@ -78,6 +80,7 @@ class _Move:
     source: Source
     run_id: str
     loads: dict[int, Load] = field(default_factory=dict)  # by origin
+    profiles: dict[int, Profile] = field(default_factory=dict)  # by load
 
     def run(self, moved: list[Moved]) -> bool:
         """Carry the table over if that is due after those *moved* before it, and tell of it there."""
@@ -102,6 +105,7 @@ class _Move:
             with told(self.store.path):
                 counts = ledger.count_rows(self.store.connection, self.source, load)
             ledger.save_counts(self.store, self.source, load, counts)
+            ledger.save_profile(self.store, load, self.profiles[load.load_id])
 
     def _is_judged_otherwise(self) -> bool:
         if not self.store.has(self.source.name):
@@ -152,7 +156,7 @@ class _Move:
                 sha256=old.sha256, status="complete",
             )  # fmt: skip
             ledger.save_load(self.store, load)
-            self.loads[origin] = load
+            self.loads[origin], self.profiles[load.load_id] = load, profile_of(self.source)
         return self.loads[origin]
 
     def _judge(self, load: Load, rows: dict[int, tuple[Value, ...]], columns: list[str]) -> None:
@@ -171,6 +175,8 @@ class _Move:
             self.store, self.source, load,
             ((d, (d.record, None, None, None, None), _raw(self.source, places, rows[d.record])) for d in rejected),
         )  # fmt: skip
+        refused = {damaged.record for damaged in result.rejected}
+        self.profiles[load.load_id].add([row for row in verdict.rows if row[-1] not in refused])
         load.read += len(rows)
         load.unchanged += result.inserted
         load.rejected += len(rejected)

@@ -76,6 +76,7 @@ def _add_doctor(verb: argparse.ArgumentParser) -> None:
 def _add_stats(verb: argparse.ArgumentParser) -> None:
     _add_db(verb)
     verb.add_argument("--source", action="append", default=[], metavar="S", help="this table only; may be repeated")
+    verb.add_argument("--exact", action="store_true", help="read large tables, too, instead of what their loads kept")
     verb.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from foundation.ahead import profile_of
 from foundation.ledger import (
     Load,
     begin_run,
@@ -19,8 +20,10 @@ from foundation.ledger import (
     save_counts,
     save_errors,
     save_load,
+    save_profile,
     set_status,
 )
+from foundation.profile import Profile
 from foundation.put import key_of, put
 from foundation.read import Chunk, reread
 from foundation.scan import Error
@@ -118,42 +121,44 @@ def _waive_overtaken(store: Store, source: Source, condition: str) -> None:
 
 
 def _readmit_version(store: Store, source: Source, old: Load, run_id: str, condition: str) -> Load:
-    with again(store, source, old, run_id, kind="replay" if condition == "1" else "release") as load:
+    with again(store, source, old, run_id, kind="replay" if condition == "1" else "release") as (load, profile):
         for kept in _batches(store, old.origin, condition):
             chunk = reread(((reject.record, reject.raw, json.loads(reject.header)) for reject in kept), source)
             ids = {reject.record: reject.reject_id for reject in kept}
-            for record, errors in judge_again(store, source, chunk, load, ids, status="released").items():
+            for record, errors in judge_again(store, source, chunk, load, profile, ids, status="released").items():
                 save_errors(store, ids[record], errors)
     return load
 
 
 @contextmanager
-def again(store: Store, source: Source, old: Load, run_id: str, *, kind: str) -> Iterator[Load]:
-    """One transaction and one load for records of *old* that are judged again; no load if none was stored."""
+def again(store: Store, source: Source, old: Load, run_id: str, *, kind: str) -> Iterator[tuple[Load, Profile]]:
+    """One transaction, load and profile for records of *old* that are judged again; no load if none was stored."""
     load = Load(
         source.name, old.path, old.bytes, source.fingerprint, run_id,
         kind=kind, origin=old.origin, header=old.header, sha256=old.sha256, status="complete",
     )  # fmt: skip
-    began = time.perf_counter()
+    began, profile = time.perf_counter(), profile_of(source)
     with store.transaction():
         save_load(store, load)
-        yield load
+        yield load, profile
         if load.read:
             load.seconds = time.perf_counter() - began
             save_chunk(store, load, Chunk.of_rows([], []), records=load.read, seconds=load.seconds, rss_bytes=0)
             save_counts(store, source, load, count_rows(store.connection, source, load))
+            save_profile(store, load, profile)
         else:
             store.execute("DELETE FROM _loads WHERE load_id = ?", (load.load_id,))
 
 
 def judge_again(
-    store: Store, source: Source, chunk: Chunk, load: Load, ids: Mapping[int, int], *, status: str
+    store: Store, source: Source, chunk: Chunk, load: Load, profile: Profile, ids: Mapping[int, int], *, status: str
 ) -> dict[int, list[Error]]:
     """Store what holds of *chunk*, whose rejects *ids* names by record, and mark it; what does not, with reasons."""
     verdict = judge(source, chunk)
     # What a later file holds of a record is newer than what is judged again.
     result = put(store, source, verdict, load=load.load_id, same_file=loads_since(store, load))
     refused = {damaged.record: damaged.errors for damaged in (*verdict.rejected, *result.rejected)}
+    profile.add([row for row in verdict.rows if row[-1] not in refused])
     stored = [reject_id for record, reject_id in ids.items() if record not in refused]
     set_status(store, stored, status)
     load.read += len(stored)

@@ -1,81 +1,68 @@
-"""Describe a database: its columns, its loads, its checks, its content as digests."""
+"""Describe a database: its tables, its loads and what they refused, its content as digests, what needs attention."""
 
 import hashlib
 import json
-import math
 import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
+from foundation.describe import FIGURES, Examples, describe_tables, rows_of, told
 from foundation.display import table as html_table
+from foundation.drift import drift
 from foundation.errors import visible
 from foundation.query import Database
-from foundation.source import Source
 from foundation.store import quote
-
-# The standard deviation, sd, is that of all rows: the squares are divided by their number.
-FIGURES = ("count", "missing", "distinct", "least", "greatest", "mean", "sd")
-_FEW = 1_000  # different values at most for the most frequent to say anything
-_MOST = 10  # of them are told
 
 
 class Statistics(dict[str, Any]):
-    """What `stats --json` tells, which shows itself in a notebook as one table for each table of the database."""
+    """What `stats --json` tells, which shows itself in a notebook as one table for each table of the database.
+
+    `examples` has for each check, by source and name, keys of some rows that break it.
+    """
+
+    examples: Examples
 
     def _repr_html_(self) -> str:
         columns = [
             html_table(("column", *FIGURES, "most frequent"), rows_of(one), caption=f"{name}: {one['rows']:,} rows")
             for name, one in self["tables"].items()
         ]
-        checks = [(check["source"], check["name"], check["rows"]) for check in self["checks"]]
-        return "".join([*columns, html_table(("source", "check", "rows that break it"), checks)])
+        return "".join([*columns, html_table(("source", "check", "rows that break it", "such as"), self.checks())])
+
+    def checks(self) -> list[list[Any]]:
+        """A row for each check: its source, its name, how many rows break it, keys of some of them."""
+        return [
+            [c["source"], c["name"], told(c["rows"], c), ", ".join(self.examples[c["source"], c["name"]])]
+            for c in self["checks"]
+        ]
 
 
-def describe(database: Database, only: Iterable[str] = ()) -> Statistics:
-    """Tables with their columns, checks with the rows that break them, loads in order, all of one state of the data."""
+def describe(database: Database, only: Iterable[str] = (), *, exact: bool = False) -> Statistics:
+    """Tables with their columns, checks with the rows that break them, loads in order, all of one state of the data.
+
+    A column has `count`, `missing`, `distinct`, `least`, `greatest`, of numbers `mean` and `sd`, that of all rows, and
+    `frequent`: its ten most frequent values with their counts, when it has at most 1,000 different ones. Of a table of
+    more than 100,000 rows is told what its loads have kept, unless *exact*; what is not exact then is marked by
+    `approximate`: the estimated `distinct` of a column (None if there are many), or all of a table or check when
+    later files have changed rows. `drift` is that of the last run that loaded a file.
+    """
     names = [name for name in database if name in set(only) or not only]
-    declared = [source for name, source in database.sources.items() if name in names]
     with database.snapshot():
-        return Statistics(
-            tables={name: _table(database, name) for name in names},
-            checks=[check for source in declared for check in _checks(database, source)],
+        tables, checks, examples = describe_tables(database, names, exact=exact)
+        statistics = Statistics(
+            tables=tables,
+            checks=checks,
             loads=[load for load in loads(database) if load["source"] in names],
+            drift=[change for change in drift(database, _last_run(database)) if change["source"] in names],
         )
+    statistics.examples = examples
+    return statistics
 
 
-def rows_of(table: dict[str, Any]) -> list[list[Any]]:
-    """A row for each column of a described table: its name, its figures, its most frequent values as text."""
-    return [
-        [name, *(one.get(figure) for figure in FIGURES), _listed(one["frequent"])]
-        for name, one in table["columns"].items()
-    ]
-
-
-def _listed(frequent: list[list[Any]]) -> str:
-    return ", ".join(f"{visible(str(value), 30)} {count:,}" for value, count in frequent[:3])
-
-
-def _table(database: Database, name: str) -> dict[str, Any]:
-    (rows,) = database.rows(f"SELECT count(*) FROM {quote(name)}").fetchone()
-    return {"rows": rows, "columns": {c: _column(database, name, c) for c in database.tables[name].types}}
-
-
-def _column(database: Database, table: str, column: str) -> dict[str, Any]:
-    """Count, missing, distinct, least, greatest and most frequent values; mean and standard deviation of a number."""
-    c, origin, is_number = quote(column), quote(table), database.tables[table].types[column] != "TEXT"
-    average = f"avg({c})" if is_number else "NULL"
-    sql = f"SELECT count({c}), count(*) - count({c}), count(DISTINCT {c}), min({c}), max({c}), {average} FROM {origin}"
-    count, missing, distinct, least, greatest, mean = database.rows(sql).fetchone()
-    told = {"count": count, "missing": missing, "distinct": distinct, "least": least, "greatest": greatest}
-    if is_number:
-        # From the differences to the mean: that of squares and squared mean loses all digits of large numbers.
-        (variance,) = database.rows(f"SELECT avg(({c} - ?) * ({c} - ?)) FROM {origin}", (mean, mean)).fetchone()
-        told |= {"mean": mean, "sd": None if variance is None else math.sqrt(variance)}
-    frequent: list[list[Any]] = []
-    if distinct <= _FEW and distinct < count:
-        most = f"SELECT {c}, count(*) FROM {origin} WHERE {c} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {_MOST}"
-        frequent = [list(row) for row in database.rows(most)]
-    return told | {"frequent": frequent}
+def _last_run(database: Database) -> str:
+    sql = "SELECT run_id FROM _loads WHERE kind = 'file' AND status = 'complete' ORDER BY load_id DESC LIMIT 1"
+    found = database.rows(sql).fetchone()
+    return str(found[0]) if found else ""
 
 
 def content(database: Database) -> dict[str, str]:
@@ -91,24 +78,6 @@ def _content(database: Database, name: str) -> str:
     while some := rows.fetchmany(1_000):
         digest.update(json.dumps(some)[1:-1].encode() + b", ")  # the same bytes whatever their number
     return digest.hexdigest()
-
-
-def _checks(database: Database, source: Source) -> list[dict[str, Any]]:
-    if not source.checks:
-        return []
-    sums = ", ".join(f"count(*) FILTER (WHERE NOT ({condition}))" for condition in source.checks.values())
-    counts = database.rows(f"SELECT {sums} FROM {quote(source.name)}").fetchone()
-    return [
-        {"source": source.name, "name": name, "rows": count} for name, count in zip(source.checks, counts, strict=True)
-    ]
-
-
-def examples(database: Database, source: str, check: str) -> list[Any]:
-    """The least keys of rows that break a check, three at most."""
-    declared = database.sources[source]
-    key, condition = ", ".join(map(quote, declared.keys)), declared.checks[check]
-    wanted = f"SELECT {key} FROM {quote(source)} WHERE NOT ({condition}) ORDER BY {key} LIMIT 3"
-    return [row[0] if len(row) == 1 else declared.key_text(row) for row in database.rows(wanted)]
 
 
 def loads(database: Database, run_id: str | None = None) -> list[dict[str, Any]]:
@@ -210,13 +179,14 @@ def references(database: Database) -> list[dict[str, Any]]:
 
 def attention(database: Database, run_id: str) -> list[str]:
     """What a reader of a run should look at first, in sentences, the gravest first."""
-    told = files_of(database, run_id)
-    points = [f"{load['source']} is {load['status']}" for load in told if load["status"] in ("refused", "stopped")]
-    points += [f"{load['source']}: {visible(w, 400)}" for load in told for w in load["warnings"]]
+    files = files_of(database, run_id)
+    points = [f"{load['source']} is {load['status']}" for load in files if load["status"] in ("refused", "stopped")]
+    points += [f"{load['source']}: {visible(w, 400)}" for load in files for w in load["warnings"]]
     why = [reason for reason in reasons(database, run_id=run_id) if reason["stage"] != "file"]
     why.sort(key=lambda reason: reason["stage"] == "relation")  # what waits for a parent is repaired with the parent
     points += [f"{r['source']}: {r['errors']:,} × {r['code']} {r['column'] or ''}".rstrip() for r in why]
-    for load in told:
+    points += [f"{change['source']}: {change['told']}" for change in drift(database, run_id)]
+    for load in files:
         stored = load["inserted"] + load["updated"] + load["unchanged"]
         for check in checks_of(database, load["load_id"]):
             if check["rows"] > 0.1 * stored:

@@ -363,7 +363,7 @@ _STATE = {
             AND load_id < (SELECT max(load_id) FROM _loads m WHERE m.source = l.source AND m.kind = 'file')
         ) ORDER BY source, kind, load_id
         """,
-    "checks": "SELECT source, name, value FROM _stats ORDER BY source, load_id, name",
+    "checks": "SELECT source, name, value FROM _stats WHERE kind = 'check' ORDER BY source, load_id, name",
     "schema": "SELECT type, name, sql FROM sqlite_schema ORDER BY name",
     "run": "SELECT status, finished IS NOT NULL FROM _runs ORDER BY rowid DESC LIMIT 1",
 }

@@ -181,7 +181,7 @@ def test_a_check_across_tables_counts_the_rows_that_break_it(tmp_path, db):
 
     ingest(data, db)
 
-    assert query(db, "SELECT value FROM _stats WHERE name = 'driver_is_active'") == [2]
+    assert query(db, "SELECT value FROM _stats WHERE kind = 'check' AND name = 'driver_is_active'") == [2]
 
 
 def test_an_unknown_column_is_a_warning_that_names_it(data, db):

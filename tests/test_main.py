@@ -190,7 +190,7 @@ def test_stats_as_json_have_the_promised_shape(capsys, loaded):
 
     told = json.loads(out)
     assert (status, err) == (0, "")
-    assert list(told) == ["tables", "checks", "loads"]
+    assert list(told) == ["tables", "checks", "loads", "drift"]
     assert list(told["tables"])[:4] == ["clients", "drivers", "warehouses", "orders"]
     assert list(told["tables"]["clients"]) == ["rows", "columns"]
     assert list(told["checks"][0]) == ["source", "name", "rows"]

@@ -12,7 +12,7 @@ import foundation
 
 PACKAGE = Path(foundation.__file__).parent
 LEVELS = [
-    {"errors", "memory", "scan", "cache"},
+    {"errors", "memory", "profile", "scan", "cache"},
     {"formats"},
     {"source", "hints", "lock", "spreadsheet", "lines", "display"},
     {"delivery", "read"},
@@ -21,6 +21,7 @@ LEVELS = [
     {"put", "ledger", "ahead", "options", "relation", "paging", "survey"},
     {"repair"},
     {"ingest", "query", "migrate"},
+    {"describe", "drift"},
     {"stats", "terminal", "corrections", "explain", "proposal", "export"},
     {"report.show", "report.client", "report.page", "report.basis", "draft"},
     {"report.engine", "report.kernels", "report.manifest"},
