@@ -15,6 +15,8 @@ from nbconvert.filters import ansi2html, markdown2html_mistune
 from foundation.errors import visible
 
 _TEMPLATES = Path(__file__).parent / "template"
+# What may be wider than a screen is reached by keyboard, too.
+_SCROLL = {"class": "scroll", "role": "group", "aria-label": "Table", "tabindex": "0"}
 _NUMBER = re.compile(r"\s*(?:[-+]?[0-9][0-9,.]*(?:e[-+]?[0-9]+)?\s?%?|nan|NaN|<NA>|–)?\s*")
 
 
@@ -125,7 +127,7 @@ def _tables(shown: str) -> str:
                 if i < len(is_text) and is_text[i]:
                     cell["class"] = "text"
         _name_headers(table)
-        table.wrap(soup.new_tag("div", attrs={"class": "scroll"}))
+        table.wrap(soup.new_tag("div", attrs=_SCROLL))
     return str(soup)
 
 
