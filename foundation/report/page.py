@@ -13,6 +13,7 @@ from markupsafe import Markup
 from nbconvert.filters import ansi2html, markdown2html_mistune
 
 from foundation.errors import visible
+from foundation.report.cells import drawing
 
 _TEMPLATES = Path(__file__).parent / "template"
 # What may be wider than a screen is reached by keyboard, too.
@@ -48,6 +49,7 @@ def make_page(notebook: Path, page: Path, *, run_id: str, name: str, failure: st
         render(
             "notebook.html.j2", title=f"{title} {name}", name=name, run_id=run_id,
             parts=[p._replace(html=_safe(p.html)) for p in parts], contents=contents, failure=failure,
+            took=_safe(drawing(cells)),
         ),
         encoding="utf-8",
     )  # fmt: skip
