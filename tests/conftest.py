@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import sqlite3
 import sys
@@ -173,6 +174,15 @@ def counted(db: Path) -> list[Any]:
         WHERE status <> 'skipped' ORDER BY load_id
         """,
     )
+
+
+def chromium() -> str:
+    """Where Chromium is; without it a test is skipped, and in CI, which installs it, fails."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not found:
+        told = "NO PAGE WAS OPENED IN A BROWSER: Chromium is not there; install it with: apt-get install chromium"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(told)
+    return found
 
 
 def in_child(act: Callable[[], object]) -> int:

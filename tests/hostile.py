@@ -3,6 +3,23 @@
 What would run in a page gives itself away: it names the page `pwned` or puts an element with that id into it.
 """
 
+import csv
+from pathlib import Path
+
+from bs4 import BeautifulSoup
+from conftest import SOUND
+
+import foundation
+
+SOURCES = {source.name: source for source in foundation.SOURCES}
+TEXTS = {
+    name: [c.name for c in source.columns if c.kind is str and not c.vocabulary] for name, source in SOURCES.items()
+}
+REFUSING = {
+    name: [c.name for c in source.columns if c.vocabulary or c.kind not in (str, int, float) or c.name == source.key]
+    for name, source in SOURCES.items()
+}
+
 _RUN = "document.title='pwned'"
 _PUT = "document.body.insertAdjacentHTML('beforeend','<p id=pwned>')"
 
@@ -140,3 +157,44 @@ UNICODE = [
 ]
 HOSTILE = [*SQL, *HTML, *MARKDOWN, *MATHS, *FORMULAS, *CONTROLS, *CODE, *PATHS, *FORMATS, *UNICODE]
 FOLDER = "<b onclick=x>{0}';DROP TABLE orders;-- $(id) \x1b[31m\u202e%s"
+
+
+def write_hostile(folder: Path) -> Path:
+    """Each text once in all text columns of a sound record, once more in all columns that refuse it."""
+    folder.mkdir(parents=True)
+    for turn, (name, sound) in enumerate(SOUND.items()):
+        stored = [sound | dict.fromkeys(TEXTS[name], text) for text in HOSTILE]
+        refused = [row | dict.fromkeys(REFUSING[name], text) for row, text in zip(stored, HOSTILE, strict=True)]
+        refused = refused[15 * turn :] + refused[: 15 * turn]  # pages show the first ones: others for each source
+        with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(sound)
+            writer.writerows([key, *list(row.values())[1:]] for key, row in enumerate(stored, 1))
+            writer.writerows(row.values() for row in refused)
+    return folder
+
+
+def require_harmless(page: BeautifulSoup) -> None:
+    """Assert that nothing in the page runs, leads away or was put there by a value."""
+    assert page.find("main"), "Chromium does not show the page"
+    assert page.title.get_text() != "pwned"
+    assert not page.find_all(id="pwned")
+    foreign = [
+        "script",
+        "iframe",
+        "object",
+        "embed",
+        "link",
+        "base",
+        "form",
+        "button",
+        "animate",
+        "math",
+        "audio",
+        "video",
+    ]
+    assert page.find_all(foreign) == []
+    for tag in page.find_all(True):
+        assert [name for name in tag.attrs if name.lower().startswith("on")] == [], tag
+        links = [str(tag.attrs[name]) for name in ("href", "src", "xlink:href", "action", "data") if name in tag.attrs]
+        assert all(link.startswith(("#", "data:image/png", "data:image/svg")) or ":" not in link for link in links), tag

@@ -17,8 +17,8 @@ import nbformat
 import numpy
 import pytest
 from bs4 import BeautifulSoup
-from conftest import SOUND, query
-from hostile import FOLDER, HOSTILE
+from conftest import SOUND, chromium, query
+from hostile import FOLDER, HOSTILE, REFUSING, SOURCES, TEXTS, require_harmless, write_hostile
 
 import foundation
 from foundation.__main__ import main
@@ -27,35 +27,12 @@ from foundation.report.engine import run_notebook
 from foundation.report.page import make_page
 from foundation.spreadsheet import unguard
 
-SOURCES = {source.name: source for source in foundation.SOURCES}
-TEXTS = {
-    name: [c.name for c in source.columns if c.kind is str and not c.vocabulary] for name, source in SOURCES.items()
-}
-REFUSING = {
-    name: [c.name for c in source.columns if c.vocabulary or c.kind not in (str, int, float) or c.name == source.key]
-    for name, source in SOURCES.items()
-}
 WITH_TEXT = [name for name, columns in TEXTS.items() if columns]
 CHROMIUM = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
     "--no-first-run", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--dump-dom",
 ]  # fmt: skip
-
-
-def write_hostile(folder: Path) -> Path:
-    """Each text once in all text columns of a sound record, once more in all columns that refuse it."""
-    folder.mkdir(parents=True)
-    for turn, (name, sound) in enumerate(SOUND.items()):
-        stored = [sound | dict.fromkeys(TEXTS[name], text) for text in HOSTILE]
-        refused = [row | dict.fromkeys(REFUSING[name], text) for row, text in zip(stored, HOSTILE, strict=True)]
-        refused = refused[15 * turn :] + refused[: 15 * turn]  # pages show the first ones: others for each source
-        with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(sound)
-            writer.writerows([key, *list(row.values())[1:]] for key, row in enumerate(stored, 1))
-            writer.writerows(row.values() for row in refused)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -290,73 +267,13 @@ def test_a_parameter_that_the_notebook_does_not_declare_is_left_out(tmp_path):
     assert ran.cells[-1].outputs[0].data["text/plain"] == "5"
 
 
-@pytest.fixture(scope="module")
-def made(home) -> Path:
-    """The folder of a report on the hostile delivery."""
-    arguments = ["report", str(home / "data"), "--db", str(home / "r.db"), "--out", str(home / "out")]
-    assert main(arguments) == 0
-    return next(path.parent for path in (home / "out").glob("*/index.html"))
-
-
 def in_browser(page: Path, profile: Path) -> BeautifulSoup:
     """The page as it is after Chromium has opened it, with whatever ran in it."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert browser, "pages are opened in Chromium, which is not there: apt-get install chromium"
     done = subprocess.run(
-        [browser, *CHROMIUM, f"--user-data-dir={profile}", page.as_uri()],
+        [chromium(), *CHROMIUM, f"--user-data-dir={profile}", page.as_uri()],
         capture_output=True, timeout=120, check=True, env=os.environ | {"HOME": str(profile)},
     )  # fmt: skip
     return BeautifulSoup(done.stdout.decode(), "html.parser")
-
-
-def require_harmless(page: BeautifulSoup) -> None:
-    """Assert that nothing in the page runs, leads away or was put there by a value."""
-    assert page.find("main"), "Chromium does not show the page"
-    assert page.title.get_text() != "pwned"
-    assert not page.find_all(id="pwned")
-    foreign = [
-        "script",
-        "iframe",
-        "object",
-        "embed",
-        "link",
-        "base",
-        "form",
-        "button",
-        "animate",
-        "math",
-        "audio",
-        "video",
-    ]
-    assert page.find_all(foreign) == []
-    for tag in page.find_all(True):
-        assert [name for name in tag.attrs if name.lower().startswith("on")] == [], tag
-        links = [str(tag.attrs[name]) for name in ("href", "src", "xlink:href", "action", "data") if name in tag.attrs]
-        assert all(link.startswith(("#", "data:image/png", "data:image/svg")) or ":" not in link for link in links), tag
-
-
-@pytest.mark.parametrize("stem", ["index", "02_overview", "03_explore", *(f"01_ingest_{name}" for name in SOURCES)])
-def test_nothing_runs_in_a_page_of_a_hostile_delivery(made, tmp_path, stem):
-    page = in_browser(made / f"{stem}.html", tmp_path)
-
-    require_harmless(page)
-    assert "did not run to its end" not in page.get_text()
-
-
-def test_the_index_of_all_runs_is_harmless(made, tmp_path):
-    require_harmless(in_browser(made.parent / "index.html", tmp_path))
-
-
-@pytest.mark.parametrize("name", SOURCES)
-def test_the_page_of_a_source_shows_the_texts_it_refused(made, name):
-    told = BeautifulSoup((made / f"01_ingest_{name}.html").read_text("utf-8"), "html.parser").get_text()
-
-    (first,) = query(
-        made.parents[1] / "r.db",
-        "SELECT value FROM _errors JOIN _rejects USING (reject_id) WHERE source = ? LIMIT 1",
-        name,
-    )
-    assert visible(first, 300) in told
 
 
 def test_every_text_is_visible_in_the_page_of_a_notebook_and_none_runs(shown, tmp_path):

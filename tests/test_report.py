@@ -110,6 +110,18 @@ def test_an_ingest_page_is_small_and_hides_its_code_behind_a_click(made):
     assert len(page.select(".plot")) >= 4
 
 
+def test_a_page_draws_what_each_cell_took(made):
+    cells = nbformat.read(made / "notebooks" / "01_ingest_orders.ipynb", as_version=4).cells
+    took = [cell.metadata.foundation.seconds for cell in cells if cell.cell_type == "code"]
+
+    page = soup(made / "01_ingest_orders.html")
+
+    bars = page.select("svg.cells rect")
+    assert len(bars) == 2 * len(took)
+    assert bars[took.index(max(took))]["height"] == "60.0"
+    assert f"Bars for the {len(took)} code cells" in page.select_one("svg.cells")["aria-label"]
+
+
 def test_notebooks_got_their_parameters(made):
     notebook = nbformat.read(made / "notebooks" / "01_ingest_feedback.ipynb", as_version=4)
 

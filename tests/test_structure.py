@@ -12,7 +12,7 @@ import foundation
 
 PACKAGE = Path(foundation.__file__).parent
 LEVELS = [
-    {"errors", "memory", "profile", "scan", "cache"},
+    {"errors", "memory", "profile", "scan", "cache", "report.cells"},
     {"formats"},
     {"source", "hints", "lock", "spreadsheet", "lines", "display"},
     {"delivery", "read"},

@@ -13,8 +13,11 @@ from markupsafe import Markup
 from nbconvert.filters import ansi2html, markdown2html_mistune
 
 from foundation.errors import visible
+from foundation.report.cells import drawing
 
 _TEMPLATES = Path(__file__).parent / "template"
+# What may be wider than a screen is reached by keyboard, too.
+_SCROLL = {"class": "scroll", "role": "group", "aria-label": "Table", "tabindex": "0"}
 _NUMBER = re.compile(r"\s*(?:[-+]?[0-9][0-9,.]*(?:e[-+]?[0-9]+)?\s?%?|nan|NaN|<NA>|–)?\s*")
 
 
@@ -46,6 +49,7 @@ def make_page(notebook: Path, page: Path, *, run_id: str, name: str, failure: st
         render(
             "notebook.html.j2", title=f"{title} {name}", name=name, run_id=run_id,
             parts=[p._replace(html=_safe(p.html)) for p in parts], contents=contents, failure=failure,
+            took=_safe(drawing(cells)),
         ),
         encoding="utf-8",
     )  # fmt: skip
@@ -125,7 +129,7 @@ def _tables(shown: str) -> str:
                 if i < len(is_text) and is_text[i]:
                     cell["class"] = "text"
         _name_headers(table)
-        table.wrap(soup.new_tag("div", attrs={"class": "scroll"}))
+        table.wrap(soup.new_tag("div", attrs=_SCROLL))
     return str(soup)
 
 
