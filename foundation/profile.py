@@ -152,7 +152,7 @@ def _hashed(values: Sequence[Any]) -> Iterable[int]:
     if isinstance(values[0], str):
         return map(zlib.crc32, "\0".join(values).encode().split(b"\0"))
     kind = "d" if isinstance(values[0], float) else "q"
-    packed = struct.pack(f"<{len(values)}{kind}", *values)
+    packed = struct.pack(f"<{len(values)}{kind}", *[value + 0 for value in values])  # -0.0 is 0.0
     return map(zlib.crc32, struct.unpack("8s" * len(values), packed))
 
 
