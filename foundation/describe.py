@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from foundation.errors import visible
+from foundation.ledger import EXAMPLES, checks_digest
 from foundation.profile import MOST, Figures, Profile
 from foundation.query import Database
 from foundation.source import Source
@@ -20,7 +21,6 @@ from foundation.store import quote
 FIGURES = ("count", "missing", "distinct", "least", "greatest", "mean", "sd")
 LARGE = 100_000  # rows; smaller tables are read when somebody asks
 FREQUENT = 10  # values of a column that are told
-EXAMPLES = 3  # rows that break a check
 
 
 class _Known(NamedTuple):
@@ -50,17 +50,19 @@ def describe_tables(
 
 def rows_of(table: dict[str, Any]) -> list[list[Any]]:
     """A row for each column of a described table: its name, its figures, its most frequent values as text."""
-    return [
-        [name, *(told(one.get(figure), one if figure == "distinct" else table) for figure in FIGURES), _listed(one)]
-        for name, one in table["columns"].items()
-    ]
+    rows = []
+    for name, one in table["columns"].items():
+        shown = {figure: told(one.get(figure), table) for figure in FIGURES}
+        shown["distinct"] = "many" if one["distinct"] is None else told(one["distinct"], one)
+        rows.append([name, *shown.values(), _listed(one)])
+    return rows
 
 
 def told(figure: Any, of: dict[str, Any]) -> Any:
     """A figure, or when it is not exact a text that says so."""
-    if "approximate" not in of or not isinstance(figure, int | float | None):
+    if "approximate" not in of or not isinstance(figure, int | float):
         return figure
-    return "many" if figure is None else f"~{figure:,.2f}" if isinstance(figure, float) else f"~{figure:,}"
+    return f"~{figure:,.2f}" if isinstance(figure, float) else f"~{figure:,}"
 
 
 def _listed(column: dict[str, Any]) -> str:
@@ -190,10 +192,9 @@ def _kept_checks(database: Database, source: Source, known: _Known, examples: Ex
         (json.dumps(known.loads),),
     ).fetchall()
     told = [json.loads(value) for kind, _, value in found if kind == "examples"]
-    conditions = [{name: check["condition"] for name, check in load.items()} for load in told]
-    if len(told) < len(known.loads) or any(kept != source.checks for kept in conditions):
+    if len(told) < len(known.loads) or any(load["checks"] != checks_digest(source) for load in told):
         return None
-    keys = {name: [key for load in told for key in load[name]["keys"]] for name in source.checks}
+    keys = {name: [key for load in told for key in load["keys"].get(name, ())] for name in source.checks}
     counts = Counter[str]()
     for kind, name, value in found:
         counts[name] += value if kind == "check" else 0

@@ -1,5 +1,6 @@
 """What the database knows of its own making: runs, loads, chunks with their checkpoints, rejects with their reasons."""
 
+import hashlib
 import json
 import platform
 import re
@@ -20,7 +21,7 @@ from foundation.source import Source
 from foundation.store import Store, now, quote
 from foundation.validate import Value
 
-_EXAMPLES = 3  # keys of rows that break a check
+EXAMPLES = 3  # rows that break a check, told by their keys
 
 
 @dataclass
@@ -297,7 +298,7 @@ def count_rows(connection: sqlite3.Connection, source: Source, load: Load) -> Co
     examples: list[list[tuple[Value, ...]]] = []
     for condition, count in zip(source.checks.values(), broken, strict=True):
         key, table = ", ".join(map(quote, source.keys)), quote(source.name)
-        sql = f"SELECT {key} FROM {table} WHERE _load = ? AND NOT ({condition}) LIMIT {min(count, _EXAMPLES):d}"
+        sql = f"SELECT {key} FROM {table} WHERE _load = ? AND NOT ({condition}) LIMIT {min(count, EXAMPLES):d}"
         examples.append(connection.execute(sql, (load.load_id,)).fetchall())
     return Counted(stored, broken, examples)
 
@@ -340,9 +341,16 @@ def save_counts(store: Store, source: Source, load: Load, counted: Counted) -> N
             f"{load.path}: records do not add up: {read} read, {stored} stored, {rejected} rejected, counted {figures}"
         )
     _keep(store, load, "check", zip(source.checks, broken, strict=True))
-    told = zip(source.checks.items(), examples, strict=True)
-    kept = {name: {"condition": condition, "keys": keys} for (name, condition), keys in told}
+    kept = {
+        "checks": checks_digest(source),
+        "keys": {n: keys for n, keys in zip(source.checks, examples, strict=True) if keys},
+    }
     _keep(store, load, "examples", [("", json.dumps(kept))])
+
+
+def checks_digest(source: Source) -> str:
+    """Sixteen hexadecimal digits that change when a check is declared otherwise."""
+    return hashlib.sha256(json.dumps(dict(source.checks)).encode()).hexdigest()[:16]
 
 
 def _keep(store: Store, load: Load, kind: str, named: Iterable[tuple[str, int | str | bytes]]) -> None:

