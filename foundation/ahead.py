@@ -78,7 +78,7 @@ class _Here:
         if not chunk:
             return None
         verdict = judge(self._source, chunk)
-        self._profile.add(verdict.rows)
+        self._profile.add_columns(verdict.columns)
         return chunk, verdict
 
     def profile(self) -> Profile:
@@ -129,14 +129,15 @@ class _Asked:
         return told
 
     def _unpacked(self, told: dict[str, Any]) -> Step:
-        chunk = Chunk(Position(*told["start"]), Position(*told["end"]), digest=told["digest"])
+        chunk = Chunk(Position(*told["start"]), Position(*told["end"]), [], digest=told["digest"])
         for start, end, spans, width, size in told["pieces"]:
             block = self._receive(size)
             chunk.pieces.append(Piece(Position(*start), Position(*end), block, spans=spans, width=width))
         rejected = [
             Damaged(record, [Error(*error) for error in errors], key) for record, errors, key in told["rejected"]
         ]
-        return chunk, Verdict(marshal.loads(self._receive(told["rows"])), rejected)  # noqa: S302  # of our own making
+        columns, records = marshal.loads(self._receive(told["values"]))  # noqa: S302  # of our own making
+        return chunk, Verdict(columns, records, rejected)
 
     def _send(self, order: object) -> None:
         try:
@@ -208,14 +209,14 @@ def _packed(step: Step | None) -> tuple[Any, ...]:
     if not step:
         return ({},)
     chunk, verdict = step
-    chunk.rows.clear()  # marshal takes longer over texts that others hold, too
-    rows = marshal.dumps(verdict.rows)
+    chunk.columns.clear()  # marshal takes longer over texts that others hold, too
+    values = marshal.dumps((verdict.columns, verdict.records))  # type: ignore[arg-type]  # sequences are lists here
     told = {
         "start": chunk.start, "end": chunk.end, "digest": chunk.digest,
         "pieces": [(p.start, p.end, p.spans, p.width, len(p.block)) for p in chunk.pieces],
-        "rejected": verdict.rejected, "rows": len(rows),
+        "rejected": verdict.rejected, "values": len(values),
     }  # fmt: skip
-    return told, *(piece.block for piece in chunk.pieces), rows
+    return told, *(piece.block for piece in chunk.pieces), values
 
 
 def _answer(results: BinaryIO, told: dict[str, Any], *blocks: bytes) -> None:

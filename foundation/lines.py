@@ -81,7 +81,10 @@ def split(block: bytes, width: int) -> list[str] | None:
     if FIELD_END in text or RECORD_END in text or len(parts) % 2 == 0 or not _are_separators(outside):
         return None
     ends = f"{FIELD_END}{RECORD_END}{FIELD_END}"
-    outside = '"'.join(outside).replace("\r\n", "\n").replace(",", FIELD_END).replace("\n", ends).split('"')
+    joined = '"'.join(outside)
+    if "\r" in joined:
+        joined = joined.replace("\r\n", "\n")
+    outside = joined.replace(",", FIELD_END).replace("\n", ends).split('"')
     parts[::2] = [outside[0], *(part or '"' for part in outside[1:-1]), outside[-1]][: len(outside)]
     plain = "".join(parts) + ends * (not text.endswith("\n"))
     fields = plain.split(FIELD_END)[:-1]

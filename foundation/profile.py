@@ -9,13 +9,12 @@ there are, and the hashes cost more than all other figures: a column that is mea
 
 import base64
 import json
+import math
 import struct
 import zlib
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
-from operator import mul
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
@@ -162,9 +161,8 @@ def _summary(values: Sequence[Any]) -> tuple[Any, Any, float, float]:
     if isinstance(values[0], str):
         return min(values), max(values), 0, 0.0
     total = sum(values)
-    mean = total / len(values)
-    distances = [value - mean for value in values]
-    return min(values), max(values), total, sum(map(mul, distances, distances))
+    distance = math.dist(values, [total / len(values)] * len(values))
+    return min(values), max(values), total, distance * distance
 
 
 def _counted(values: Counter[Any]) -> tuple[Any, Any, float, float]:
@@ -184,17 +182,21 @@ class Profile:
         self.columns = dict(columns)
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Count rows in, whose first values are those of the columns, in order.
+        """Count rows in, whose first values are those of the columns, in order."""
+        if rows:
+            self.add_columns(list(zip(*rows, strict=True)))
+
+    def add_columns(self, columns: Sequence[Sequence[Any]]) -> None:
+        """Count the values of some rows in, column by column.
 
         A validator of somebody's own may have made values that cannot be ordered or added: then there is no profile.
         """
-        if not self.columns or not rows:
+        if not self.columns or not columns or not columns[0]:
             return
-        values, width = list(chain.from_iterable(rows)), len(rows[0])
         try:
-            for at, figures in enumerate(self.columns.values()):
-                figures.add(values[at::width])
-            self.rows += len(rows)
+            for figures, values in zip(self.columns.values(), columns, strict=False):
+                figures.add(values)
+            self.rows += len(columns[0])
         except (TypeError, ValueError, struct.error):
             self.rows, self.columns = 0, {}
 

@@ -35,14 +35,15 @@ def put(store: Store, source: Source, verdict: Verdict, *, load: int, same_file:
     A row whose parent is not stored is rejected. So is one whose key a load of *same_file* has stored: the first
     record of a file wins. A row of another load with this key is updated.
     """
-    rows, result, at, count = verdict.rows, Put(), 0, 1
+    result, at, count = Put(), 0, 1
     if store.is_rebuilding:
-        _put_carefully(store, source, rows, load, same_file, result)
+        _put_carefully(store, source, verdict.rows, load, same_file, result)
         return result
+    insert, rows = _insert_sql(source, load), _without_none(source, verdict)
     while at < len(rows):
         left = iter(rows[at:])
         try:
-            store.connection.executemany(_insert_sql(source, load), left)
+            store.connection.executemany(insert, left)
             refused = len(rows)
         except sqlite3.IntegrityError:
             refused = len(rows) - length_hint(left) - 1
@@ -50,16 +51,27 @@ def put(store: Store, source: Source, verdict: Verdict, *, load: int, same_file:
         count = 2 * count if refused == at else 1
         at = refused + count
         if refused < len(rows):
-            _put_carefully(store, source, rows[refused:at], load, same_file, result)
+            _put_carefully(store, source, verdict.rows[refused:at], load, same_file, result)
     return result
+
+
+def _without_none(source: Source, verdict: Verdict) -> list[Row]:
+    """The rows with an empty text for what is missing, as `_insert_sql` takes them.
+
+    For each None the `sqlite3` module looks for an adapter, which takes as long as to bind eight texts.
+    """
+    columns = list(verdict.columns)
+    for at, column in enumerate(source.columns):
+        if not column.required:
+            columns[at] = ["" if value is None else value for value in columns[at]]
+    return list(zip(*columns, verdict.records, strict=True))
 
 
 @lru_cache(maxsize=64)
 def _insert_sql(source: Source, load: int) -> str:
-    names = [c.name for c in source.columns]
-    marks = ", ".join("?" * len(names))
-    listed = ", ".join(map(quote, [*names, "_record", "_load"]))
-    return f"INSERT INTO {quote(source.name)} ({listed}) VALUES ({marks}, ?, {load:d})"
+    names = ", ".join(map(quote, [*(c.name for c in source.columns), "_record", "_load"]))
+    marks = ", ".join("?" if c.required else "nullif(?, '')" for c in source.columns)
+    return f"INSERT INTO {quote(source.name)} ({names}) VALUES ({marks}, ?, {load:d})"
 
 
 def _put_carefully(store: Store, source: Source, rows: list[Row], load: int, same_file: set[int], result: Put) -> None:

@@ -1,8 +1,9 @@
 """CSV bytes → chunks of raw records that know their record number, physical lines and byte range.
 
-A *record* is what the CSV grammar (RFC 4180) says, a *line* ends with a line feed. Clean stretches are split as a
-whole by `foundation.lines`; a few lines with anything odd in them are read again, record by record, by
-`foundation.scan`, so that a damaged record costs only itself.
+A *record* is what the CSV grammar (RFC 4180) says, a *line* ends with a line feed. Sound stretches are split as a
+whole by `foundation.lines`, whatever the size of a chunk; a few lines with anything odd in them are read again, record
+by record, by `foundation.scan`, so that a damaged record costs only itself. Fields are kept column by column, as they
+are judged: to make a row of each record and columns of the rows again would cost as much as to judge them.
 """
 
 import hashlib
@@ -10,8 +11,8 @@ import io
 import stat
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
@@ -60,21 +61,26 @@ class Damaged(NamedTuple):
 
 @dataclass(slots=True)
 class Chunk:
-    """Consecutive records: `rows[i]` is record number `records[i]`, its fields in the order of the source."""
+    """Consecutive records: `columns[i][j]` is the field of record number `records[j]` in the source's column i."""
 
     start: Position
     end: Position
-    rows: list[Sequence[str]] = field(default_factory=list)
+    columns: list[list[str]]
     records: list[int] = field(default_factory=list)
     damaged: list[Damaged] = field(default_factory=list)
     digest: str = ""  # sha256 of the file up to `end`
     pieces: list["Piece"] = field(default_factory=list)
 
     @classmethod
-    def of_rows(cls, records: list[int], rows: list[Sequence[str]]) -> Self:
+    def of_rows(cls, records: list[int], rows: Iterable[Sequence[str]]) -> Self:
         """Rows that are not read from a file; there is nothing to locate."""
         nowhere = Position(0, 0, 0)
-        return cls(nowhere, nowhere, rows, records)
+        return cls(nowhere, nowhere, [list(column) for column in zip(*rows, strict=True)], records)
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The fields record by record."""
+        return list(zip(*self.columns, strict=True))
 
     @property
     def size(self) -> int:
@@ -107,6 +113,7 @@ class Reader:
             self._lines = Lines(self._file)
             self._sha = hashlib.sha256()
             self._stretch = _LONGEST
+            self._sound: _Sound | None = None
             self.at = Position(0, 0, 0)
             self.header = self._read_header(path)
             self._order = self._match(source, path)
@@ -145,50 +152,49 @@ class Reader:
         """The next *size* records, fewer at the end of the file or beyond `CHUNK_BYTES`; None at the end."""
         if size < 1:
             raise ValueError(f"chunk_size must be at least 1, got {size}")
-        chunk = Chunk(self.at, self.at)
+        chunk = Chunk(self.at, self.at, [[] for _ in self._order])
         while chunk.size < size and self.at.byte - chunk.start.byte < CHUNK_BYTES:
-            limit = size - chunk.size
-            lines = self._lines.take(min(limit + limit * self.at.line // (self.at.record + 1), self._stretch))
-            if not lines:
+            piece = self._next(size - chunk.size)
+            if not piece:
                 break
+            self._sha.update(piece.block)
+            self.at = chunk.end = piece.end = self._skip_rest(piece)
+            for column, more in zip(chunk.columns, piece.columns, strict=True):
+                column += more
+            chunk.records += piece.records
+            chunk.damaged += piece.damaged
+            chunk.pieces.append(piece)
+            piece.columns = []  # they are the chunk's now
+        chunk.digest = self.digest
+        return chunk if chunk.end.byte > chunk.start.byte else None
+
+    def _next(self, limit: int) -> "Piece | None":
+        """The next records, at most *limit*; None at the end."""
+        while not self._sound or not self._sound.left:
+            lines = self._lines.take(self._stretch)
+            if not lines:
+                return None
             taken = len(lines)
-            if piece := self._read_clean(lines, limit):
+            self._sound = self._read_sound(lines)
+            if self._sound:
                 self._stretch = min(self._stretch * 2, _LONGEST)
             elif taken > _SHORTEST:  # what is odd may be in a small part of it
                 self._lines.give_back(lines)
                 self._stretch = max(taken // 4, _SHORTEST)
-                continue
             else:
-                piece = self._read_carefully(lines, limit)
-            self._sha.update(piece.block)
-            self.at = chunk.end = piece.end = self._skip_rest(piece)
-            chunk.rows += piece.rows
-            chunk.records += piece.records
-            chunk.damaged += piece.damaged
-            chunk.pieces.append(piece)
-            piece.rows = []  # they are the chunk's now
-        chunk.digest = self.digest
-        return chunk if chunk.end.byte > chunk.start.byte else None
+                return self._read_carefully(lines, limit)
+        return self._sound.take(limit, self._order)
 
-    def _read_clean(self, lines: list[bytes], limit: int) -> "Piece | None":
-        """At most *limit* records of these lines if nothing is odd about them, else None; nothing is lost."""
-        if b"".join(lines).count(b'"') % 2:  # a record that goes on behind the last line leaves a quote open
-            self._close(lines)
-        width = len(self.header)
-        fields = split(b"".join(lines), width)
-        if fields is None:
-            return None
-        if len(fields) > limit * (width + 1):
-            del fields[limit * (width + 1) :]
-            used = limit + "".join(fields).count("\n")
-            self._lines.give_back(lines[used:])
-            del lines[used:]
-        if self._is_torn():
-            return None
-        rows = list(zip(*(fields[i :: width + 1] for i in self._order), strict=True))
+    def _read_sound(self, lines: list[bytes]) -> "_Sound | None":
+        """The records of these lines if nothing is odd about them, else None; lines that are lacking are added."""
         block = b"".join(lines)
-        end = Position(self.at.record + len(rows), self.at.line + len(lines), self.at.byte + len(block))
-        return Piece(self.at, end, block, rows, range(self.at.record + 1, end.record + 1), width=width)
+        if block.count(b'"') % 2:  # a record that goes on behind the last line leaves a quote open
+            self._close(lines)
+            block = b"".join(lines)
+        fields = split(block, len(self.header))
+        if fields is None or self._is_torn():
+            return None
+        return _Sound(self.at, block, fields, len(self.header), len(lines))
 
     def _close(self, lines: list[bytes]) -> None:
         """Extend *lines* up to the next one with a quote that closes, if it is near."""
@@ -220,7 +226,7 @@ class Reader:
             start,
             end,
             b"".join(used),
-            rows=[[s.fields[i] for i in self._order] for s in spans if not s.errors],
+            columns=[[s.fields[i] for s in spans if not s.errors] for i in self._order],
             records=[number for number, s in numbered if not s.errors],
             damaged=[Damaged(number, s.errors, self._key_of(s.fields)) for number, s in numbered if s.errors],
             spans=[(s.first, s.stop) for s in spans],
@@ -283,17 +289,19 @@ def reread(raws: Iterable[tuple[int, bytes, list[str]]], source: Source) -> Chun
 
     A column that the source has gained since is empty.
     """
-    chunk = Chunk.of_rows([], [])
+    rows: list[list[str]] = []
+    records: list[int] = []
+    damaged: list[Damaged] = []
     for record, raw, header in raws:
         order = source.places(header)
         span = Scanner(io.BytesIO(raw).readlines(), bytes, header).spans(1)[0]
         fields = [None if at is None or at >= len(span.fields) else span.fields[at] for at in order]
         if span.errors:
-            chunk.damaged.append(Damaged(record, span.errors, _key_text(source, fields)))
+            damaged.append(Damaged(record, span.errors, _key_text(source, fields)))
         else:
-            chunk.rows.append([text or "" for text in fields])
-            chunk.records.append(record)
-    return chunk
+            rows.append([text or "" for text in fields])
+            records.append(record)
+    return replace(Chunk.of_rows(records, rows), damaged=damaged)
 
 
 def _key_text(source: Source, fields: Sequence[str | None]) -> str | None:
@@ -309,7 +317,7 @@ class Piece:
     start: Position
     end: Position
     block: bytes
-    rows: Sequence[Sequence[str]] = ()
+    columns: Sequence[Sequence[str]] = ()
     records: Sequence[int] = ()
     damaged: Sequence[Damaged] = ()
     spans: Sequence[tuple[int, int]] | None = None
@@ -359,3 +367,29 @@ def _other_separator(header: str) -> str:
 def _listed(names: list[str]) -> str:
     shown = ", ".join(visible(name, 40) for name in names[:20])
     return shown if len(names) <= 20 else f"{shown} and {len(names) - 20} more"
+
+
+class _Sound:
+    """A sound stretch of lines, of which records are taken until none is `left`."""
+
+    def __init__(self, start: Position, block: bytes, fields: list[str], width: int, lines: int) -> None:
+        self._at, self._block, self._fields, self._width = start, block, fields, width
+        self._byte = 0
+        self.left = len(fields) // (width + 1)
+        self._lines = lines
+
+    def take(self, limit: int, order: Sequence[int]) -> Piece:
+        """The next records, at most *limit*, with their columns in this order."""
+        step, start = self._width + 1, self._at
+        count = min(limit, self.left)
+        fields = self._fields[: count * step]
+        del self._fields[: count * step]
+        block, lines = self._block[self._byte :], self._lines
+        if count < self.left:
+            lines = count if lines == self.left else count + "".join(fields).count("\n")
+            block = b"".join(islice(io.BytesIO(block), lines))
+        self._at = end = Position(start.record + count, start.line + lines, start.byte + len(block))
+        self._byte += len(block)
+        self.left, self._lines = self.left - count, self._lines - lines
+        columns = [fields[i::step] for i in order]
+        return Piece(start, end, block, columns, range(start.record + 1, end.record + 1), width=self._width)

@@ -10,6 +10,7 @@ from dataclasses import asdict, is_dataclass, replace
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache, partial
+from itertools import compress
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
@@ -17,6 +18,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from foundation.read import Chunk, Damaged
 from foundation.scan import SHOWN, Error
+from foundation.shortcut import shortcut
 from foundation.source import Column, Source
 
 Value = str | int | float | None
@@ -33,15 +35,25 @@ _TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
 _IN_CALENDAR = {"error": "a day that exists in the calendar"}
 _SQLITE_INTEGER = Field(ge=-(2**63), le=2**63 - 1)  # a column's own constraints come after and narrow it
 _MESSAGES = {"float_parsing": "Input should be a plain decimal number that can be kept as it is, of about 15 digits"}
+_MISFIT = ...  # no validator gives it
 _INTEGER = "^-?[0-9]+$"
 _SHORT_DECIMAL, _DECIMAL = r"^-?[0-9]+(?:\.[0-9]+)?$", r"^-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,4})?$"
 
 
 class Verdict(NamedTuple):
-    """What came of a chunk: rows with the number of the record as last value; `rejected` in the order of the file."""
+    """What came of a chunk: the rows that fit, column by column, and the numbers of their records.
 
-    rows: list[Row]
+    `rejected` are the others, in the order of the file.
+    """
+
+    columns: list[Sequence[Value]]
+    records: Sequence[int]
     rejected: list[Damaged]
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows that fit, each with the number of its record as last value."""
+        return list(zip(*self.columns, self.records, strict=True))
 
 
 def judge(source: Source, chunk: Chunk) -> Verdict:
@@ -49,26 +61,62 @@ def judge(source: Source, chunk: Chunk) -> Verdict:
 
     An empty field is a missing value, and so is a required text of nothing but white space.
     """
-    columns: list[Sequence[str | None]] = list(zip(*chunk.rows, strict=True)) or [()] * len(source.columns)
-    for at in _optional(source):
-        columns[at] = [text or None for text in columns[at]]
-    rows = list(zip(*columns, chunk.records, strict=True))
-    judged = _adapter(source, whole=True).validate_python(rows)
-    if None not in judged:
-        return Verdict(judged, chunk.damaged)
-    refused = [row for row, sound in zip(rows, judged, strict=True) if not sound]
+    if not chunk.records:
+        return Verdict([()] * len(source.columns), (), chunk.damaged)
+    columns: list[Sequence[Value]] = []
+    misfits: set[int] = set()
+    for judged, texts in zip(_judges(source), chunk.columns, strict=True):
+        columns.append(judged(texts, misfits))
+    if not misfits:
+        return Verdict(columns, chunk.records, chunk.damaged)
+    wrong = sorted(misfits)
+    sound = [at not in misfits for at in range(len(chunk.records))]
+    refused = [tuple(texts[at] for texts in chunk.columns) for at in wrong]
     rejected = [
-        Damaged(row[-1], errors, source.key_text(source.key_of(row)))
-        for row, errors in zip(refused, _reasons(source, refused), strict=True)
+        Damaged(chunk.records[at], errors, source.key_text(source.key_of(row)))
+        for at, row, errors in zip(wrong, refused, _reasons(source, refused), strict=True)
     ]
-    return Verdict([row for row in judged if row], sorted([*chunk.damaged, *rejected]))
+    columns = [list(compress(values, sound)) for values in columns]
+    return Verdict(columns, list(compress(chunk.records, sound)), sorted([*chunk.damaged, *rejected]))
+
+
+class _Judge:
+    """Judges the texts of one column."""
+
+    def __init__(self, column: Column) -> None:
+        reading: Any = _reading(column)
+        self._is_optional = not column.required
+        self._all = TypeAdapter(list[reading]).validate_python
+        self._each = TypeAdapter(list[Annotated[reading, _OrElse(_MISFIT)]]).validate_python
+        self._shortcut = shortcut(column, self._all)
+
+    def __call__(self, texts: Sequence[str], misfits: set[int]) -> Sequence[Value]:
+        """What is read from the texts, None for missing ones; the places of those that do not fit go to *misfits*."""
+        if not self._is_optional or all(texts):
+            return self._read(texts, misfits, range(len(texts)))
+        present = list(filter(None, texts))
+        values = self._read(present, misfits, list(compress(range(len(texts)), texts))) if present else present
+        if values is present:
+            return [text or None for text in texts]
+        left = iter(values)
+        return [next(left) if text else None for text in texts]
+
+    def _read(self, texts: Sequence[str], misfits: set[int], places: Sequence[int]) -> Sequence[Value]:
+        values = self._shortcut(texts)
+        if values is None:
+            try:
+                return self._all(texts)
+            except ValidationError:
+                values = self._each(texts)
+            misfits.update(place for place, value in zip(places, values, strict=True) if value is _MISFIT)
+        return values
 
 
 def _reasons(source: Source, refused: list[tuple[Any, ...]]) -> list[list[Error]]:
     """For each of these rows every reason why it does not fit."""
     reasons: list[list[Error]] = [[] for _ in refused]
     try:
-        _adapter(source, whole=False).validate_python(refused)
+        _rows(source).validate_python([[text or None for text in row] for row in refused])
     except ValidationError as refusal:
         for error in refusal.errors(include_url=False, include_context=False, include_input=False):
             at, position = int(error["loc"][0]), int(error["loc"][1])
@@ -87,33 +135,32 @@ def _reason(column: Column, code: str, message: str, value: str) -> Error:
 
 
 @lru_cache(maxsize=64)
-def _optional(source: Source) -> list[int]:
-    return [i for i, c in enumerate(source.columns) if not c.required]
+def _judges(source: Source) -> list[_Judge]:
+    """One for each column, built once for each source."""
+    return [_Judge(column) for column in source.columns]
 
 
 @lru_cache(maxsize=64)
-def _adapter(source: Source, *, whole: bool) -> TypeAdapter[list[Row]]:
-    """Judges a list of raw rows in one call; built once for each source.
-
-    With *whole* a row that does not fit becomes None, so that one pass is enough for those that do.
-    """
-    row: Any = tuple.__class_getitem__((*map(_reading, source.columns), Any))
-    if whole:
-        row = Annotated[row, _OrNone()]
+def _rows(source: Source) -> TypeAdapter[list[Row]]:
+    """Tells all that is wrong with rows."""
+    row: Any = tuple.__class_getitem__(tuple(map(_reading, source.columns)))
     return TypeAdapter(list[row])
 
 
 def reader_of(column: Column) -> Callable[[Sequence[str]], list[Value]]:
     """A function that tells what texts are read as in *column*, None for those that do not fit."""
-    reading: Any = Annotated[_reading(column), _OrNone()]
+    reading: Any = Annotated[_reading(column), _OrElse(None)]
     return TypeAdapter(list[reading]).validate_python
 
 
-class _OrNone:
-    """Reads None where there is an error."""
+class _OrElse:
+    """Reads something else where there is an error."""
+
+    def __init__(self, default: object) -> None:
+        self._default = default
 
     def __get_pydantic_core_schema__(self, kind: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_default_schema(handler(kind), default=None, on_error="default")
+        return core_schema.with_default_schema(handler(kind), default=self._default, on_error="default")
 
 
 def _reading(column: Column) -> Any:

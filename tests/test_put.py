@@ -42,10 +42,10 @@ def put_rows(store: Store, source: str, *rows: Row, load: int, first: int = 1, s
 def put_source(
     store: Store, source: Source, *rows: Row, load: int, first: int = 1, same_file: tuple[int, ...] = ()
 ) -> Put:
-    stamped = [(*row, record) for record, row in enumerate(rows, first)]
+    verdict = Verdict(list(zip(*rows, strict=True)), range(first, first + len(rows)), [])
     with store.transaction():
         save_load(store, Load(source.name, "", 0, "", "run", load_id=load, origin=load))
-        return put(store, source, Verdict(stamped, []), load=load, same_file=set(same_file))
+        return put(store, source, verdict, load=load, same_file=set(same_file))
 
 
 def reject(store: Store, source: Source, key: str | None) -> None:

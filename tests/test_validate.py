@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import AfterValidator, Field
 
-from foundation.read import Chunk, Damaged, Position
+from foundation.read import Chunk, Damaged
 from foundation.scan import Error
 from foundation.source import Record, Source
 from foundation.validate import Value, judge
@@ -55,9 +55,8 @@ PLAIN = dict.fromkeys(NAMES, "") | {
 
 def judged(*records: dict[str, str]) -> tuple[list[dict[str, Value]], list[Damaged]]:
     """Rows and rejects of records that differ from the plain one in some texts."""
-    chunk = Chunk(Position(0, 1, 0), Position(len(records), 1, 0))
-    chunk.rows = [[(PLAIN | texts)[name] for name in NAMES] for texts in records]
-    chunk.records = list(range(1, len(records) + 1))
+    rows = [[(PLAIN | texts)[name] for name in NAMES] for texts in records]
+    chunk = Chunk.of_rows(list(range(1, len(records) + 1)), rows)
     verdict = judge(EVERY, chunk)
     assert sorted([*(row[-1] for row in verdict.rows), *(r.record for r in verdict.rejected)]) == chunk.records
     return [dict(zip(NAMES, row[:-1], strict=True)) for row in verdict.rows], verdict.rejected
@@ -195,9 +194,8 @@ def test_messages_say_what_should_stand_there():
 
 def test_rejects_of_the_reader_and_of_the_types_come_in_the_order_of_the_file():
     damaged = Damaged(2, [Error("parse", "stray_quote", None, None, "")], None)
-    chunk = Chunk(Position(0, 1, 0), Position(4, 5, 0), damaged=[damaged])
-    chunk.rows = [[(PLAIN | {"key": key})[name] for name in NAMES] for key in ("a", "3", "b")]
-    chunk.records = [1, 3, 4]
+    chunk = Chunk.of_rows([1, 3, 4], [[(PLAIN | {"key": key})[name] for name in NAMES] for key in ("a", "3", "b")])
+    chunk.damaged.append(damaged)
 
     verdict = judge(EVERY, chunk)
 
