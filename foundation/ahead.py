@@ -24,13 +24,13 @@ from foundation.profile import Figures, Kind, Profile
 from foundation.read import Chunk, Damaged, Piece, Position, Reader
 from foundation.scan import Error
 from foundation.source import Column, Source, load_sources
-from foundation.validate import Verdict, judge
+from foundation.validate import Row, judge
 
 WORTH_IT = 8 * 2**20  # bytes still to be read; for less the start of a process costs more than it brings
 _AHEAD = 3  # chunks that are asked for before they are needed
 _KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "33554432"}  # glibc: not per chunk
 
-Step = tuple[Chunk, Verdict]
+Step = tuple[Chunk, list[Row], list[Damaged]]  # with the rows that fit, and the records that are refused
 
 
 class Steps(Protocol):
@@ -79,7 +79,7 @@ class _Here:
             return None
         verdict = judge(self._source, chunk)
         self._profile.add_columns(verdict.columns)
-        return chunk, verdict
+        return chunk, verdict.rows, verdict.rejected
 
     def profile(self) -> Profile:
         return self._profile
@@ -136,8 +136,7 @@ class _Asked:
         rejected = [
             Damaged(record, [Error(*error) for error in errors], key) for record, errors, key in told["rejected"]
         ]
-        columns, records = marshal.loads(self._receive(told["values"]))  # noqa: S302  # of our own making
-        return chunk, Verdict(columns, records, rejected)
+        return chunk, marshal.loads(self._receive(told["rows"])), rejected  # noqa: S302  # of our own making
 
     def _send(self, order: object) -> None:
         try:
@@ -208,15 +207,15 @@ def _source(home: str, name: str) -> Source | None:
 def _packed(step: Step | None) -> tuple[Any, ...]:
     if not step:
         return ({},)
-    chunk, verdict = step
+    chunk, judged, rejected = step
     chunk.columns.clear()  # marshal takes longer over texts that others hold, too
-    values = marshal.dumps((verdict.columns, verdict.records))  # type: ignore[arg-type]  # sequences are lists here
+    rows = marshal.dumps(judged)
     told = {
         "start": chunk.start, "end": chunk.end, "digest": chunk.digest,
         "pieces": [(p.start, p.end, p.spans, p.width, len(p.block)) for p in chunk.pieces],
-        "rejected": verdict.rejected, "values": len(values),
+        "rejected": rejected, "rows": len(rows),
     }  # fmt: skip
-    return told, *(piece.block for piece in chunk.pieces), values
+    return told, *(piece.block for piece in chunk.pieces), rows
 
 
 def _answer(results: BinaryIO, told: dict[str, Any], *blocks: bytes) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foundation import delivery, ledger
-from foundation.ahead import profile_of, steps
+from foundation.ahead import Step, profile_of, steps
 from foundation.display import table
 from foundation.errors import FoundationError, SchemaError, SourceError
 from foundation.hints import explain_column
@@ -16,12 +16,12 @@ from foundation.ledger import Load
 from foundation.memory import Memory
 from foundation.profile import Profile
 from foundation.put import put
-from foundation.read import Chunk, Damaged, Position, Reader
+from foundation.read import Damaged, Position, Reader
 from foundation.repair import release
 from foundation.scan import Error
 from foundation.source import Source, in_order
 from foundation.store import Store, connect, told
-from foundation.validate import Row, Verdict
+from foundation.validate import Row
 
 LARGE = 100_000  # records; from there on a second connection counts them beside the making of their indexes
 SMALLEST_CHUNK = 50  # records; below that a chunk saves no memory worth having
@@ -218,9 +218,9 @@ def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Lo
     with steps(path, source, reader, workers=job.workers) as (judged, worker):
         memory = Memory(limit=job.memory_limit, worker=worker)
         while step := judged.next(size):
-            chunk, verdict = step
+            chunk = step[0]
             with job.store.transaction():
-                refused.add(_store(job.store, source, chunk, verdict, load, same_file))
+                refused.add(_store(job.store, source, step, load, same_file))
                 seconds = time.perf_counter() - began
                 load.seconds += seconds
                 rss = memory.sample()
@@ -242,13 +242,14 @@ def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Lo
     return *end, profile
 
 
-def _store(store: Store, source: Source, chunk: Chunk, verdict: Verdict, load: Load, same_file: set[int]) -> list[Row]:
+def _store(store: Store, source: Source, step: Step, load: Load, same_file: set[int]) -> list[Row]:
     """Put rows into their table, rejects beside it, and count both, inside the open transaction.
 
     Returns the rows that were refused there.
     """
-    result = put(store, source, verdict, load=load.load_id, same_file=same_file)
-    rejected = sorted([*verdict.rejected, *result.rejected])
+    chunk, rows, rejected = step
+    result = put(store, source, rows, load=load.load_id, same_file=same_file)
+    rejected = sorted([*rejected, *result.rejected])
     ledger.save_rejects(store, source, load, ((damaged, *chunk.locate(damaged.record)) for damaged in rejected))
     load.read += chunk.size
     load.inserted += result.inserted
@@ -256,7 +257,7 @@ def _store(store: Store, source: Source, chunk: Chunk, verdict: Verdict, load: L
     load.unchanged += result.unchanged
     load.rejected += len(rejected)
     refused = {damaged.record for damaged in result.rejected}
-    return [row for row in verdict.rows if row[-1] in refused] if refused else []
+    return [row for row in rows if row[-1] in refused] if refused else []
 
 
 def _stop(job: _Job, load: Load, why: str) -> None:

@@ -310,7 +310,7 @@ def complete_profile(store: Store, source: Source, load: Load, profile: Profile,
     """
     of_load = f"FROM {quote(source.name)} WHERE _load = {load.load_id:d}"
     if before and profile.rows != load.inserted + load.updated + load.unchanged:
-        names = ", ".join(quote(column.name) for column in source.columns)
+        names = ", ".join(f"ifnull({quote(column.name)}, '')" for column in source.columns)
         found = store.execute(f"SELECT {names} {of_load} AND _record <= ?", (before,))
         while rows := found.fetchmany(1_000):
             profile.add(rows)

@@ -169,14 +169,14 @@ class _Move:
         ]
         verdict = judge(_plain(self.source), Chunk.of_rows(list(rows), texts))
         all_of_them = {one.load_id for one in self.loads.values()}  # a key that two rows have now is one too many
-        result = put(self.store, self.source, verdict, load=load.load_id, same_file=all_of_them)
+        result = put(self.store, self.source, rows_now := verdict.rows, load=load.load_id, same_file=all_of_them)
         rejected = sorted([*verdict.rejected, *result.rejected])
         ledger.save_rejects(
             self.store, self.source, load,
             ((d, (d.record, None, None, None, None), _raw(self.source, places, rows[d.record])) for d in rejected),
         )  # fmt: skip
         refused = {damaged.record for damaged in result.rejected}
-        self.profiles[load.load_id].add([row for row in verdict.rows if row[-1] not in refused])
+        self.profiles[load.load_id].add([row for row in rows_now if row[-1] not in refused])
         load.read += len(rows)
         load.unchanged += result.inserted
         load.rejected += len(rejected)

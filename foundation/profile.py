@@ -26,14 +26,16 @@ Kind = Literal["key", "named", "measured"]
 
 
 class Figures:
-    """One column: `rows` with the `missing` ones among them; `values` counts each, None when there are too many.
+    """One column: `rows` with the `missing` ones among them, which are empty texts.
+
+    `values` counts each of the others, and is None when there are too many.
 
     In a column of the *kind* key each value stands once, and nobody needs to look which there are.
     """
 
     def __init__(self, kind: Kind = "named", *, is_optional: bool = True) -> None:
         self.kind = kind
-        self.is_optional = is_optional  # otherwise None is none of its values
+        self.is_optional = is_optional  # otherwise the empty text is none of its values
         self.rows = self.missing = 0
         self.values: Counter[Any] | None = None if kind == "key" else Counter()
         self.least: Any = None  # this and what follows is known when `values` is not
@@ -55,14 +57,14 @@ class Figures:
         if self.values is None:
             present = column
             if self.is_optional:
-                present = [value for value in column if value is not None]
+                present = [value for value in column if value != ""]
                 missing = len(column) - len(present)
             self._absorb(len(present), *_summary(present))
             self._keep(_hashed(present) if self.hashes is not None else ())
         else:
             known = len(self.values)
             self.values.update(column)
-            missing = self.values.pop(None, 0)
+            missing = self.values.pop("", 0)
             if len(self.values) > known:
                 self._require_few(self.values)
         self.rows += len(column)

@@ -14,9 +14,9 @@ from typing import Any
 
 from foundation.read import Damaged
 from foundation.scan import Error
-from foundation.source import Source
+from foundation.source import Column, Source
 from foundation.store import Store, quote
-from foundation.validate import Row, Value, Verdict
+from foundation.validate import Row, Value
 
 
 @dataclass
@@ -29,21 +29,20 @@ class Put:
     rejected: list[Damaged] = field(default_factory=list)
 
 
-def put(store: Store, source: Source, verdict: Verdict, *, load: int, same_file: set[int]) -> Put:
-    """Store the rows of *verdict* as part of *load*, inside the open transaction.
+def put(store: Store, source: Source, rows: list[Row], *, load: int, same_file: set[int]) -> Put:
+    """Store *rows* as part of *load*, inside the open transaction.
 
     A row whose parent is not stored is rejected. So is one whose key a load of *same_file* has stored: the first
     record of a file wins. A row of another load with this key is updated.
     """
     result, at, count = Put(), 0, 1
     if store.is_rebuilding:
-        _put_carefully(store, source, verdict.rows, load, same_file, result)
+        _put_carefully(store, source, rows, load, same_file, result)
         return result
-    insert, rows = _insert_sql(source, load), _without_none(source, verdict)
     while at < len(rows):
         left = iter(rows[at:])
         try:
-            store.connection.executemany(insert, left)
+            store.connection.executemany(_insert_sql(source, load), left)
             refused = len(rows)
         except sqlite3.IntegrityError:
             refused = len(rows) - length_hint(left) - 1
@@ -51,27 +50,21 @@ def put(store: Store, source: Source, verdict: Verdict, *, load: int, same_file:
         count = 2 * count if refused == at else 1
         at = refused + count
         if refused < len(rows):
-            _put_carefully(store, source, verdict.rows[refused:at], load, same_file, result)
+            _put_carefully(store, source, rows[refused:at], load, same_file, result)
     return result
-
-
-def _without_none(source: Source, verdict: Verdict) -> list[Row]:
-    """The rows with an empty text for what is missing, as `_insert_sql` takes them.
-
-    For each None the `sqlite3` module looks for an adapter, which takes as long as to bind eight texts.
-    """
-    columns = list(verdict.columns)
-    for at, column in enumerate(source.columns):
-        if not column.required:
-            columns[at] = ["" if value is None else value for value in columns[at]]
-    return list(zip(*columns, verdict.records, strict=True))
 
 
 @lru_cache(maxsize=64)
 def _insert_sql(source: Source, load: int) -> str:
     names = ", ".join(map(quote, [*(c.name for c in source.columns), "_record", "_load"]))
-    marks = ", ".join("?" if c.required else "nullif(?, '')" for c in source.columns)
+    # A missing value is bound as the empty text that it is: the sqlite3 module looks for an adapter for each None,
+    # which takes as long as to bind eight texts.
+    marks = ", ".join(_bound(column, "?") for column in source.columns)
     return f"INSERT INTO {quote(source.name)} ({names}) VALUES ({marks}, ?, {load:d})"
+
+
+def _bound(column: Column, mark: str) -> str:
+    return mark if column.required else f"nullif({mark}, '')"
 
 
 def _put_carefully(store: Store, source: Source, rows: list[Row], load: int, same_file: set[int], result: Put) -> None:
@@ -106,20 +99,24 @@ def _record(row: Row) -> int:
 
 
 def _update_sql(source: Source, load: int) -> str:
-    names = [*(c.name for c in source.columns), "_record"]
     # Not the key: setting it, even to itself, makes SQLite look for rows that refer to it.
-    changes = ", ".join(f"{quote(name)} = ?{at}" for at, name in enumerate(names, 1) if name not in source.keys)
+    columns = [(at, column) for at, column in enumerate(source.columns, 1) if column.name not in source.keys]
+    changes = "".join(f"{quote(column.name)} = {_bound(column, f'?{at}')}, " for at, column in columns)
     key = " AND ".join(f"{quote(name)} = ?{source.position(name) + 1}" for name in source.keys)
-    return f'UPDATE {quote(source.name)} SET {changes}, "_load" = {load:d} WHERE {key}'
+    record = f'"_record" = ?{len(source.columns) + 1}, "_load" = {load:d}'
+    return f"UPDATE {quote(source.name)} SET {changes}{record} WHERE {key}"
 
 
 def _stored(store: Store, source: Source, keys: Iterable[Any]) -> dict[Any, Row]:
     """The rows with these keys that are in the table: their columns, record and load."""
-    names = ", ".join(map(quote, [*(c.name for c in source.columns), "_record", "_load"]))
+    names = ", ".join(quote(c.name) if c.required else f"ifnull({quote(c.name)}, '')" for c in source.columns)
     key, several = ", ".join(map(quote, source.keys)), len(source.keys) > 1
     given = ", ".join(f"value ->> {at}" for at in range(len(source.keys))) if several else "value"
     found = store.execute(
-        f"SELECT {names} FROM {quote(source.name)} WHERE ({key}) IN (SELECT {given} FROM json_each(?))",
+        f"""
+        SELECT {names}, "_record", "_load" FROM {quote(source.name)}
+        WHERE ({key}) IN (SELECT {given} FROM json_each(?))
+        """,
         (json.dumps(list(keys)),),
     )
     return {source.key_of(row): row for row in found}
@@ -130,7 +127,7 @@ def _missing_parents(store: Store, source: Source, rows: list[Row]) -> dict[str,
     missing = {}
     for column, parent in source.references.items():
         at = source.position(column)
-        missing[column] = dict(_missing(store, parent, {row[at] for row in rows} - {None}))
+        missing[column] = dict(_missing(store, parent, {row[at] for row in rows} - {""}))
     return missing
 
 

@@ -155,10 +155,11 @@ def judge_again(
 ) -> dict[int, list[Error]]:
     """Store what holds of *chunk*, whose rejects *ids* names by record, and mark it; what does not, with reasons."""
     verdict = judge(source, chunk)
+    rows = verdict.rows
     # What a later file holds of a record is newer than what is judged again.
-    result = put(store, source, verdict, load=load.load_id, same_file=loads_since(store, load))
+    result = put(store, source, rows, load=load.load_id, same_file=loads_since(store, load))
     refused = {damaged.record: damaged.errors for damaged in (*verdict.rejected, *result.rejected)}
-    profile.add([row for row in verdict.rows if row[-1] not in refused])
+    profile.add([row for row in rows if row[-1] not in refused])
     stored = [reject_id for record, reject_id in ids.items() if record not in refused]
     set_status(store, stored, status)
     load.read += len(stored)

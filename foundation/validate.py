@@ -22,7 +22,7 @@ from foundation.shortcut import shortcut
 from foundation.source import Column, Source
 
 Value = str | int | float | None
-Row = tuple[Value, ...]
+Row = tuple[Value, ...]  # values of a record, an empty text for a missing one as in the file, and the record's number
 
 _YEAR = "(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"
 _LEAP_YEAR = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
@@ -52,7 +52,7 @@ class Verdict(NamedTuple):
 
     @property
     def rows(self) -> list[Row]:
-        """The rows that fit, each with the number of its record as last value."""
+        """The rows that fit, each with the number of its record as last value; they are made anew each time."""
         return list(zip(*self.columns, self.records, strict=True))
 
 
@@ -91,15 +91,15 @@ class _Judge:
         self._shortcut = shortcut(column, self._all)
 
     def __call__(self, texts: Sequence[str], misfits: set[int]) -> Sequence[Value]:
-        """What is read from the texts, None for missing ones; the places of those that do not fit go to *misfits*."""
+        """What is read from the texts; the places of those that do not fit go to *misfits*."""
         if not self._is_optional or all(texts):
             return self._read(texts, misfits, range(len(texts)))
         present = list(filter(None, texts))
         values = self._read(present, misfits, list(compress(range(len(texts)), texts))) if present else present
         if values is present:
-            return [text or None for text in texts]
+            return texts
         left = iter(values)
-        return [next(left) if text else None for text in texts]
+        return [text and next(left) for text in texts]
 
     def _read(self, texts: Sequence[str], misfits: set[int], places: Sequence[int]) -> Sequence[Value]:
         values = self._shortcut(texts)

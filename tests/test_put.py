@@ -11,7 +11,7 @@ from foundation.put import Put, put
 from foundation.read import Damaged
 from foundation.scan import Error
 from foundation.store import Store
-from foundation.validate import Row, Verdict
+from foundation.validate import Row
 
 SOURCE = {source.name: source for source in SOURCES}
 
@@ -31,7 +31,7 @@ def store(db: Path) -> Iterator[Store]:
 def row(source: str, key: int, **values: object) -> Row:
     """A sound row as the judge gives it."""
     fields = SOUND[source] | {SOURCE[source].key: key} | values
-    return tuple(c.kind(fields[c.name]) if fields[c.name] and c.kind in (int, float) else fields[c.name] or None
+    return tuple(c.kind(fields[c.name]) if fields[c.name] and c.kind in (int, float) else fields[c.name]
                  for c in SOURCE[source].columns)  # fmt: skip
 
 
@@ -42,10 +42,10 @@ def put_rows(store: Store, source: str, *rows: Row, load: int, first: int = 1, s
 def put_source(
     store: Store, source: Source, *rows: Row, load: int, first: int = 1, same_file: tuple[int, ...] = ()
 ) -> Put:
-    verdict = Verdict(list(zip(*rows, strict=True)), range(first, first + len(rows)), [])
+    stamped = [(*row, record) for record, row in enumerate(rows, first)]
     with store.transaction():
         save_load(store, Load(source.name, "", 0, "", "run", load_id=load, origin=load))
-        return put(store, source, verdict, load=load, same_file=set(same_file))
+        return put(store, source, stamped, load=load, same_file=set(same_file))
 
 
 def reject(store: Store, source: Source, key: str | None) -> None:
@@ -88,15 +88,15 @@ def test_rows_that_do_not_differ_are_unchanged_and_belong_to_the_new_load(store)
     assert stamps(store, "clients") == [(1, 2, 7)]
 
 
-@pytest.mark.parametrize("value", [None, "Incorrect address"], ids=["to missing", "from missing"])
+@pytest.mark.parametrize("value", ["", "Incorrect address"], ids=["to missing", "from missing"])
 def test_a_value_that_comes_or_goes_is_a_change(store, value):
     put_rows(store, "orders", row("orders", 2, failure_reason=value), load=2)
-    other = {None: "Stockout"}.get(value)
+    other = {"": "Stockout"}.get(value, "")
 
     result = put_rows(store, "orders", row("orders", 2, failure_reason=other), load=3)
 
     assert result == Put(0, 1, 0, [])
-    assert store.execute("SELECT failure_reason FROM orders WHERE order_id = 2").fetchone() == (other,)
+    assert store.execute("SELECT failure_reason FROM orders WHERE order_id = 2").fetchone() == (other or None,)
 
 
 def test_updating_a_parent_keeps_its_children(store):
@@ -264,7 +264,7 @@ def test_a_rejected_parent_with_a_text_for_a_key_is_known_character_for_characte
 
 
 def test_a_missing_reference_is_no_orphan(cities):
-    result = put_source(cities, City.__source__, ("Atlantis", None), ("Atlantis", None), ("Pune", "IN"), load=2)
+    result = put_source(cities, City.__source__, ("Atlantis", ""), ("Atlantis", ""), ("Pune", "IN"), load=2)
 
     assert told(result) == [
         (2, "Atlantis", [("duplicate_key", "city", "Atlantis")]),
