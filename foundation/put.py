@@ -1,7 +1,8 @@
 """Rows into their table: the last two stages of judgement, relation and key, need what is stored.
 
-Rows are put as they are. Only where SQLite refuses one are parents and keys looked up: of that row, and of more and
-more rows behind it as long as those are refused, too.
+Rows are put as they are. Only when SQLite refuses one are the parents of all rows behind it looked up, at once, and
+those without taken out; and where it refuses one for its key, the keys of that row, and of more and more rows behind
+it as long as those are refused, too.
 """
 
 import json
@@ -35,7 +36,7 @@ def put(store: Store, source: Source, rows: list[Row], *, load: int, same_file: 
     A row whose parent is not stored is rejected. So is one whose key a load of *same_file* has stored: the first
     record of a file wins. A row of another load with this key is updated.
     """
-    result, at, count = Put(), 0, 1
+    result, at, count, is_related = Put(), 0, 1, False
     if store.is_rebuilding:
         _put_carefully(store, source, rows, load, same_file, result)
         return result
@@ -47,10 +48,14 @@ def put(store: Store, source: Source, rows: list[Row], *, load: int, same_file: 
         except sqlite3.IntegrityError:
             refused = len(rows) - length_hint(left) - 1
         result.inserted += refused - at
+        if refused < len(rows) and not is_related and not _own_references(source):
+            rows, at, is_related = _with_parents(store, source, rows[refused:], result), 0, True
+            continue
         count = 2 * count if refused == at else 1
         at = refused + count
         if refused < len(rows):
             _put_carefully(store, source, rows[refused:at], load, same_file, result)
+    result.rejected.sort()
     return result
 
 
@@ -61,6 +66,19 @@ def _insert_sql(source: Source, load: int) -> str:
     # which takes as long as to bind eight texts.
     marks = ", ".join(_bound(column, "?") for column in source.columns)
     return f"INSERT INTO {quote(source.name)} ({names}) VALUES ({marks}, ?, {load:d})"
+
+
+def _with_parents(store: Store, source: Source, rows: list[Row], result: Put) -> list[Row]:
+    """Those rows whose parents are stored; the others are rejected."""
+    missing = _missing_parents(store, source, rows)
+    orphans: set[int] = set()
+    for column, values in missing.items():
+        at = source.position(column)
+        orphans |= {place for place, row in enumerate(rows) if row[at] in values}
+    for row in (rows[place] for place in orphans):
+        errors = _orphaned(source, row, missing)
+        result.rejected.append(Damaged(_record(row), errors, source.key_text(source.key_of(row))))
+    return [row for place, row in enumerate(rows) if place not in orphans]
 
 
 def _bound(column: Column, mark: str) -> str:

@@ -23,7 +23,7 @@ from foundation.scan import MAX_RECORD, TORN_LINES, Error, Scanner, scan_header
 from foundation.source import Source
 
 CHUNK_BYTES = 8 * 2**20  # a chunk ends early when it holds more
-_SHORTEST, _LONGEST = 16, 2**14  # lines that are split as a whole; where something odd is among the fewest, with care
+_SHORTEST, _LONGEST = 8, 2**14  # lines that are split as a whole; where something odd is among the fewest, with care
 _BOM = b"\xef\xbb\xbf"
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive, perhaps a spreadsheet (.xlsx); export it as CSV",
