@@ -20,7 +20,7 @@ from foundation.read import Damaged, Position, Reader
 from foundation.repair import release
 from foundation.scan import Error
 from foundation.source import Source, in_order
-from foundation.store import Store, connect, told
+from foundation.store import Store, told
 from foundation.validate import Row
 
 LARGE = 100_000  # records; from there on a second connection counts them beside the making of their indexes
@@ -289,7 +289,7 @@ def _count_rows(store: Store, source: Source, load: Load) -> ledger.Counted:
             return ledger.count_rows(store.connection, source, load)
 
     def count() -> ledger.Counted:
-        with told(store.path), closing(connect(store.path, read_only=True)) as connection:
+        with told(store.path), closing(store.reader()) as connection:
             return ledger.count_rows(connection, source, load)
 
     with ThreadPoolExecutor(1) as aside:

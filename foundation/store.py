@@ -19,6 +19,7 @@ from foundation.source import Source
 
 APPLICATION_ID = 0x466E6474  # "Fndt", in the header of the file
 _LEDGER_VERSION = 1
+_CACHE, _SORT_CACHE = -2_000, -1_000  # kilobytes of pages in memory; the first is SQLite's own default
 _WAL_PAGES = 8_000  # 32 MB: each time it is written back, the disk is waited for
 
 
@@ -241,9 +242,19 @@ class Store:
 
     def build_indexes(self, source: Source) -> None:
         """Make the declared indexes that are not there."""
+        # The entries are sorted in memory of the size of the cache; one that is larger is no faster.
+        self.execute("PRAGMA shrink_memory")
+        self.execute(f"PRAGMA cache_size = {_SORT_CACHE}")
         with self.transaction():
             for _, sql in index_sql(source):
                 self.execute(sql)
+        self.execute(f"PRAGMA cache_size = {_CACHE}")
+
+    def reader(self) -> sqlite3.Connection:
+        """A second connection, to read in another thread while this one writes; it keeps few pages in memory."""
+        connection = connect(self.path, read_only=True)
+        connection.execute(f"PRAGMA cache_size = {_SORT_CACHE // 2}")
+        return connection
 
 
 def _statements(script: str) -> Iterator[str]:
