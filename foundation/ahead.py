@@ -129,7 +129,7 @@ class _Asked:
         return told
 
     def _unpacked(self, told: dict[str, Any]) -> Step:
-        chunk = Chunk(Position(*told["start"]), Position(*told["end"]), [], digest=told["digest"])
+        chunk = Chunk(Position(*told["start"]), Position(*told["end"]), digest=told["digest"])
         for start, end, spans, width, size in told["pieces"]:
             block = self._receive(size)
             chunk.pieces.append(Piece(Position(*start), Position(*end), block, spans=spans, width=width))

@@ -294,5 +294,6 @@ def _count_rows(store: Store, source: Source, load: Load) -> ledger.Counted:
 
     with ThreadPoolExecutor(1) as aside:
         counting = aside.submit(count)
-        store.build_indexes(source)
+        with store.sparing():
+            store.build_indexes(source)
         return counting.result()

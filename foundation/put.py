@@ -19,6 +19,8 @@ from foundation.source import Column, Source
 from foundation.store import Store, quote
 from foundation.validate import Row, Value
 
+Missing = dict[str, dict[Value, str]]  # for each reference the values that lead nowhere, each with its code
+
 
 @dataclass
 class Put:
@@ -36,9 +38,10 @@ def put(store: Store, source: Source, rows: list[Row], *, load: int, same_file: 
     A row whose parent is not stored is rejected. So is one whose key a load of *same_file* has stored: the first
     record of a file wins. A row of another load with this key is updated.
     """
-    result, at, count, is_related = Put(), 0, 1, False
+    result, at, count = Put(), 0, 1
+    missing: Missing = {}
     if store.is_rebuilding:
-        _put_carefully(store, source, rows, load, same_file, result)
+        _put_carefully(store, source, rows, missing, load, same_file, result)
         return result
     while at < len(rows):
         left = iter(rows[at:])
@@ -48,13 +51,14 @@ def put(store: Store, source: Source, rows: list[Row], *, load: int, same_file: 
         except sqlite3.IntegrityError:
             refused = len(rows) - length_hint(left) - 1
         result.inserted += refused - at
-        if refused < len(rows) and not is_related and not _own_references(source):
-            rows, at, is_related = _with_parents(store, source, rows[refused:], result), 0, True
+        if refused < len(rows) and not missing and source.references and not _own_references(source):
+            rows, at = _with_parents(store, source, rows[refused:], result), 0
+            missing = {column: {} for column in source.references}  # none of the rows that are left lacks a parent
             continue
         count = 2 * count if refused == at else 1
         at = refused + count
         if refused < len(rows):
-            _put_carefully(store, source, rows[refused:at], load, same_file, result)
+            _put_carefully(store, source, rows[refused:at], missing, load, same_file, result)
     result.rejected.sort()
     return result
 
@@ -85,8 +89,11 @@ def _bound(column: Column, mark: str) -> str:
     return mark if column.required else f"nullif({mark}, '')"
 
 
-def _put_carefully(store: Store, source: Source, rows: list[Row], load: int, same_file: set[int], result: Put) -> None:
-    missing = _missing_parents(store, source, rows)
+def _put_carefully(
+    store: Store, source: Source, rows: list[Row], missing: Missing, load: int, same_file: set[int], result: Put
+) -> None:
+    """Store rows of which each is looked up by its key, and by its parents unless it is known which are *missing*."""
+    missing = missing or _missing_parents(store, source, rows)
     stored = _stored(store, source, map(source.key_of, rows))
     new: list[Row] = []
     changed: list[Row] = []
@@ -140,7 +147,7 @@ def _stored(store: Store, source: Source, keys: Iterable[Any]) -> dict[Any, Row]
     return {source.key_of(row): row for row in found}
 
 
-def _missing_parents(store: Store, source: Source, rows: list[Row]) -> dict[str, dict[Value, str]]:
+def _missing_parents(store: Store, source: Source, rows: list[Row]) -> Missing:
     """For each reference the values that lead nowhere, each with its code."""
     missing = {}
     for column, parent in source.references.items():
@@ -149,7 +156,7 @@ def _missing_parents(store: Store, source: Source, rows: list[Row]) -> dict[str,
     return missing
 
 
-def _orphaned(source: Source, row: Row, missing: dict[str, dict[Value, str]]) -> list[Error]:
+def _orphaned(source: Source, row: Row, missing: Missing) -> list[Error]:
     """What is wrong with the references of a row; it may refer to itself."""
     errors = []
     for column, parent in source.references.items():

@@ -65,7 +65,7 @@ class Chunk:
 
     start: Position
     end: Position
-    columns: list[list[str]]
+    columns: list[list[str]] = field(default_factory=list)
     records: list[int] = field(default_factory=list)
     damaged: list[Damaged] = field(default_factory=list)
     digest: str = ""  # sha256 of the file up to `end`

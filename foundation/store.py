@@ -242,13 +242,19 @@ class Store:
 
     def build_indexes(self, source: Source) -> None:
         """Make the declared indexes that are not there."""
-        # The entries are sorted in memory of the size of the cache; one that is larger is no faster.
-        self.execute("PRAGMA shrink_memory")
-        self.execute(f"PRAGMA cache_size = {_SORT_CACHE}")
         with self.transaction():
             for _, sql in index_sql(source):
                 self.execute(sql)
-        self.execute(f"PRAGMA cache_size = {_CACHE}")
+
+    @contextmanager
+    def sparing(self) -> Iterator[None]:
+        """Keep few pages in memory while indexes are made: their entries are sorted in as much, and no slower."""
+        self.execute("PRAGMA shrink_memory")
+        self.execute(f"PRAGMA cache_size = {_SORT_CACHE}")
+        try:
+            yield
+        finally:
+            self.execute(f"PRAGMA cache_size = {_CACHE}")
 
     def reader(self) -> sqlite3.Connection:
         """A second connection, to read in another thread while this one writes; it keeps few pages in memory."""
