@@ -26,7 +26,7 @@ class Lines:
         self._file = file
         self._ready: list[bytes] = []
         self._next = 0  # the first of them that was not taken
-        self._is_cut = self._has_ended = False
+        self._is_cut = False
 
     def take(self, count: int) -> list[bytes]:
         """Some of the next lines, at most *count* and not many more bytes than a block; none at the end."""
@@ -55,8 +55,7 @@ class Lines:
             yield block
 
     def _refill(self) -> None:
-        block = b"" if self._has_ended else self._file.read(BLOCK)
-        self._has_ended = not block  # what is appended from now on belongs to the next load
+        block = self._file.read(BLOCK)
         if block and not block.endswith(b"\n"):
             rest = self._file.readline(MAX_RECORD)
             self._is_cut = len(rest) == MAX_RECORD and not rest.endswith(b"\n")
