@@ -67,7 +67,7 @@ def put(store: Store, source: Source, rows: list[Row], *, load: int, same_file: 
 def _insert_sql(source: Source, load: int) -> str:
     names = ", ".join(map(quote, [*(c.name for c in source.columns), "_record", "_load"]))
     # A missing value is bound as the empty text that it is: the sqlite3 module looks for an adapter for each None,
-    # which takes as long as to bind eight texts.
+    # which takes several times as long as to bind a text.
     marks = ", ".join(_bound(column, "?") for column in source.columns)
     return f"INSERT INTO {quote(source.name)} ({names}) VALUES ({marks}, ?, {load:d})"
 

@@ -71,13 +71,13 @@ def _whole_numbers(texts: Sequence[str]) -> list[int] | None:
 def _decimals(texts: Sequence[str]) -> list[float] | None:
     joined = f",{','.join(texts)},"
     digits = joined.replace(",", "").replace(".", "")
-    if not (digits.isascii() and digits.isdecimal()) or ",." in joined or ".," in joined or ",," in joined:
+    if not (digits.isascii() and digits.isdecimal()) or ",." in joined or ".," in joined:
         return None
-    if max(map(len, texts)) > _LONGEST_NUMBER or "," in digits:
+    if max(map(len, texts)) > _LONGEST_NUMBER:
         return None
     try:
         return list(map(float, texts))
-    except ValueError:  # two points
+    except ValueError:  # empty, two points, a comma
         return None
 
 

@@ -3,6 +3,9 @@
 A field is text. What pydantic would read into it is narrowed to what a column of that type may look like in a file:
 plain digits, plain decimal numbers, `YYYY-MM-DD HH:MM:SS`. Timestamps stay text behind that pattern: going through
 `datetime` and back costs more than everything else together.
+
+A chunk is judged column by column, at a look where that is enough, else in one call; records that are refused are
+judged once more, for all their reasons.
 """
 
 from collections.abc import Callable, Sequence
