@@ -37,7 +37,8 @@ def shortcut(column: Column, judge: Callable[[Sequence[str]], Sequence[Any]]) ->
 
 def _is_bound(constraint: object) -> bool:
     """Whether all values between two that meet the constraint meet it, too."""
-    return is_dataclass(constraint) and {field.name for field in fields(constraint)} <= {"gt", "ge", "lt", "le"}
+    names = {field.name for field in fields(constraint)} if is_dataclass(constraint) else set()
+    return bool(names) and names <= {"gt", "ge", "lt", "le"}
 
 
 def _timestamps(texts: Sequence[str]) -> Sequence[str] | None:

@@ -1,15 +1,17 @@
 """What a shortcut gives is what pydantic gives, to the type of each value; what it does not know it leaves to it."""
 
 import sys
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic_core import core_schema
 
 from foundation.shortcut import shortcut
 from foundation.source import Source
 from foundation.validate import _Judge
-from tests.test_validate import Every
+from tests.test_validate import Every, not_seven
 
 SOURCE: Source = Every.__source__
 COLUMNS = {column.name: column for column in SOURCE.columns}
@@ -66,6 +68,22 @@ def test_one_odd_text_among_sound_ones_is_judged_as_pydantic_does(column, odd):
 @pytest.mark.parametrize("column", SOUND)
 def test_sound_texts_take_the_shortcut(column):
     assert shortcut(COLUMNS[column], lambda texts: texts)(SOUND[column]) is not None
+
+
+@dataclass(frozen=True)
+class Seven:
+    """A constraint without bounds."""
+
+    def __get_pydantic_core_schema__(self, kind, handler):
+        return core_schema.no_info_after_validator_function(not_seven, handler(kind))
+
+
+def test_a_constraint_that_is_no_bound_has_no_shortcut():
+    column = replace(COLUMNS["must_whole"], constraints=(Seven(),))
+    misfits = set[int]()
+
+    assert _Judge(column)(["6", "7", "8"], misfits) == [6, ..., 8]
+    assert misfits == {1}
 
 
 def test_every_character_that_pydantic_takes_for_white_space_is_left_to_it():
