@@ -1,7 +1,7 @@
 """The physical lines of a file, and the fields of those about which nothing is odd.
 
-A sound stretch is split as a whole, in about three quarters of the time that the `csv` module takes with the checks it
-lacks: it lets things pass that are odd. Those are left to `foundation.scan`.
+A sound stretch is split as a whole, in about the time that the `csv` module takes with the checks it lacks: it lets
+things pass that are odd. Those are left to `foundation.scan`.
 """
 
 import io

@@ -3,7 +3,7 @@
 A *record* is what the CSV grammar (RFC 4180) says, a *line* ends with a line feed. Sound stretches are split as a
 whole by `foundation.lines`, whatever the size of a chunk; a few lines with anything odd in them are read again, record
 by record, by `foundation.scan`, so that a damaged record costs only itself. Fields are kept column by column, as they
-are judged: to make a row of each record and columns of the rows again would cost as much as to judge them.
+are judged.
 """
 
 import hashlib
@@ -341,6 +341,32 @@ class Piece:
         return place, self.block[start:end][:MAX_RECORD]
 
 
+class _Sound:
+    """A sound stretch of lines, of which records are taken until none is `left`."""
+
+    def __init__(self, start: Position, block: bytes, fields: list[str], width: int, lines: int) -> None:
+        self._at, self._block, self._fields, self._width = start, block, fields, width
+        self._byte = 0
+        self.left = len(fields) // (width + 1)
+        self._lines = lines
+
+    def take(self, limit: int, order: Sequence[int]) -> Piece:
+        """The next records, at most *limit*, with their columns in this order."""
+        step, start = self._width + 1, self._at
+        count = min(limit, self.left)
+        fields = self._fields[: count * step]
+        del self._fields[: count * step]
+        block, lines = self._block[self._byte :], self._lines
+        if count < self.left:
+            lines = count if lines == self.left else count + "".join(fields).count("\n")
+            block = b"".join(islice(io.BytesIO(block), lines))
+        self._at = end = Position(start.record + count, start.line + lines, start.byte + len(block))
+        self._byte += len(block)
+        self.left, self._lines = self.left - count, self._lines - lines
+        columns = [fields[i::step] for i in order]
+        return Piece(start, end, block, columns, range(start.record + 1, end.record + 1), width=self._width)
+
+
 def _require_regular_file(path: Path) -> None:
     try:
         mode = path.stat().st_mode
@@ -367,29 +393,3 @@ def _other_separator(header: str) -> str:
 def _listed(names: list[str]) -> str:
     shown = ", ".join(visible(name, 40) for name in names[:20])
     return shown if len(names) <= 20 else f"{shown} and {len(names) - 20} more"
-
-
-class _Sound:
-    """A sound stretch of lines, of which records are taken until none is `left`."""
-
-    def __init__(self, start: Position, block: bytes, fields: list[str], width: int, lines: int) -> None:
-        self._at, self._block, self._fields, self._width = start, block, fields, width
-        self._byte = 0
-        self.left = len(fields) // (width + 1)
-        self._lines = lines
-
-    def take(self, limit: int, order: Sequence[int]) -> Piece:
-        """The next records, at most *limit*, with their columns in this order."""
-        step, start = self._width + 1, self._at
-        count = min(limit, self.left)
-        fields = self._fields[: count * step]
-        del self._fields[: count * step]
-        block, lines = self._block[self._byte :], self._lines
-        if count < self.left:
-            lines = count if lines == self.left else count + "".join(fields).count("\n")
-            block = b"".join(islice(io.BytesIO(block), lines))
-        self._at = end = Position(start.record + count, start.line + lines, start.byte + len(block))
-        self._byte += len(block)
-        self.left, self._lines = self.left - count, self._lines - lines
-        columns = [fields[i::step] for i in order]
-        return Piece(start, end, block, columns, range(start.record + 1, end.record + 1), width=self._width)
