@@ -65,10 +65,38 @@ class Lines:
 
 
 def split(block: bytes, width: int) -> list[str] | None:
-    """The fields of a sound block of records of *width*, a `RECORD_END` behind each; None if anything is odd about it.
+    """The fields of a sound block of records of *width*, a `RECORD_END` behind each; None if anything is odd."""
+    if (parts := _parts(block)) is None:
+        return None
+    ends = f"{FIELD_END}{RECORD_END}{FIELD_END}"
+    joined = '"'.join(parts[::2])
+    if "\r" in joined:
+        joined = joined.replace("\r\n", "\n")
+    outside = joined.replace(",", FIELD_END).replace("\n", ends).split('"')
+    parts[::2] = [outside[0], *(part or '"' for part in outside[1:-1]), outside[-1]][: len(outside)]
+    plain = "".join(parts) + ends * (not block.endswith(b"\n"))
+    fields = plain.split(FIELD_END)[:-1]
+    found = fields[width :: width + 1]
+    is_even = plain.count(RECORD_END) == found.count(RECORD_END) == len(found) == len(fields) / (width + 1)
+    is_blank = width == 1 and ("" in fields or b'""' in block)  # perhaps a blank line, which is no record
+    return fields if is_even and not is_blank else None
 
-    Cut at its quotes, a sound block has what is outside quotes at every second place, and each of these parts is
-    empty (a doubled quote) or begins and ends with a separator. `csv` does not tell: it takes `a"b` for a field.
+
+def count(block: bytes, width: int) -> int | None:
+    """How many records `split` finds in a block, told in a third of the time; None where it gives None."""
+    if width == 1:
+        return None if (fields := split(block, width)) is None else len(fields) // 2
+    if (parts := _parts(block)) is None:
+        return None
+    lines = '"'.join(parts[::2]).removesuffix("\n").split("\n")
+    return len(lines) if {line.count(",") for line in lines} == {width - 1} else None
+
+
+def _parts(block: bytes) -> list[str] | None:
+    """The text of a block cut at its quotes; None if it cannot be sound.
+
+    A sound block has what is outside quotes at every second place, and each of these parts is empty (a doubled
+    quote) or begins and ends with a separator. `csv` does not tell: it takes `a"b` for a field.
     """
     if len(block) > MAX_FIELD or b"\0" in block or (b"\r" in block and block.count(b"\r") != block.count(b"\r\n")):
         return None
@@ -77,21 +105,9 @@ def split(block: bytes, width: int) -> list[str] | None:
     except UnicodeDecodeError:
         return None
     parts = text.split('"')
-    outside = parts[::2]
-    if FIELD_END in text or RECORD_END in text or len(parts) % 2 == 0 or not _are_separators(outside):
+    if FIELD_END in text or RECORD_END in text or len(parts) % 2 == 0 or not _are_separators(parts[::2]):
         return None
-    ends = f"{FIELD_END}{RECORD_END}{FIELD_END}"
-    joined = '"'.join(outside)
-    if "\r" in joined:
-        joined = joined.replace("\r\n", "\n")
-    outside = joined.replace(",", FIELD_END).replace("\n", ends).split('"')
-    parts[::2] = [outside[0], *(part or '"' for part in outside[1:-1]), outside[-1]][: len(outside)]
-    plain = "".join(parts) + ends * (not text.endswith("\n"))
-    fields = plain.split(FIELD_END)[:-1]
-    found = fields[width :: width + 1]
-    is_even = plain.count(RECORD_END) == found.count(RECORD_END) == len(found) == len(fields) / (width + 1)
-    is_blank = width == 1 and ("" in fields or '""' in text)  # perhaps a blank line, which is no record
-    return fields if is_even and not is_blank else None
+    return parts
 
 
 def _are_separators(outside: list[str]) -> bool:

@@ -9,8 +9,9 @@ are judged.
 import hashlib
 import io
 import stat
+import sys
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, islice, pairwise
 from pathlib import Path
@@ -18,7 +19,7 @@ from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
 from foundation.errors import SourceError, visible
-from foundation.lines import BLOCK, FIELD_END, RECORD_END, Lines, split
+from foundation.lines import BLOCK, FIELD_END, RECORD_END, Lines, count, split
 from foundation.scan import MAX_RECORD, TORN_LINES, Error, Scanner, scan_header
 from foundation.source import Source
 
@@ -98,18 +99,15 @@ class Reader:
 
     Raises SourceError when it cannot be that source's file: not there, no text, empty, columns missing or doubled.
     Without a source any columns will do. `warnings` names columns that the source does not declare; they are left
-    out. `at` is how far it has read.
+    out. `at` is how far it has read. A *file* that is open already is read, and closed, in place of that at *path*.
     """
 
-    def __init__(self, path: Path, source: Source | None) -> None:
-        _require_regular_file(path)
-        self.size = path.stat().st_size
+    def __init__(self, path: Path | str, source: Source | None, *, file: BinaryIO | None = None) -> None:
         self.warnings: list[str] = []
+        self._file = file or _opened(Path(path))
         try:
-            self._file: BinaryIO = path.open("rb")
-        except PermissionError as error:
-            raise SourceError("not_found", f"{path}: it may not be read; make it readable") from error
-        try:
+            self.size = self._file.seek(0, io.SEEK_END)
+            self._file.seek(0)
             self._lines = Lines(self._file)
             self._sha = hashlib.sha256()
             self._stretch = _LONGEST
@@ -144,17 +142,67 @@ class Reader:
         same = not left and sha.hexdigest() == digest
         if same:
             self._sha, self.at = sha, at
-        self._file.seek(self.at.byte)
-        self._lines = Lines(self._file)
+        self._look_at(self.at)
         return same
 
-    def chunk(self, size: int) -> Chunk | None:
-        """The next *size* records, fewer at the end of the file or beyond `CHUNK_BYTES`; None at the end."""
+    def go_to(self, at: Position) -> None:
+        """Go on behind *at*, which must be a border between records; `digest` is that of the bytes from there on."""
+        self._sha = hashlib.sha256()
+        self._look_at(at)
+
+    def go_near(self, byte: int) -> None:
+        """Go to the first line from *byte* on at which a sound record seems to begin, with numbers counted from there.
+
+        It may stand inside a quoted text: whether it is a border tells only who has read up to there.
+        """
+        at = self._behind_line(byte - 1)
+        while at < self.size:
+            self.go_to(Position(0, 0, at))
+            if Scanner([self._lines.one()], self._lines.one, self.header).holds(0):
+                break
+            at = self._behind_line(at)
+        self.go_to(Position(0, 0, at))
+
+    def _behind_line(self, byte: int) -> int:
+        """Where the line ends in which *byte* stands."""
+        self._look_at(Position(0, 0, byte))
+        return byte + len(self._lines.one()) + sum(map(len, self._lines.drain()))
+
+    def _look_at(self, at: Position) -> None:
+        self._file.seek(at.byte)
+        self._lines, self._sound, self.at = Lines(self._file), None, at
+
+    def skip(self, stop: int) -> Position:
+        """Go on to the first border between records that is not before byte *stop*, in a third of the time of reading.
+
+        At the end of the file that is its size. `digest` goes on with the bytes that are skipped.
+        """
+        while self.at.byte < stop and (lines := self._lines.take(_LONGEST)):
+            if b"".join(lines).count(b'"') % 2:
+                self._close(lines)
+            block = b"".join(lines)
+            end = self.at.byte + len(block)
+            records = count(block, len(self.header)) if end <= stop else None
+            if records is None or self._is_torn():
+                self._look_at(self.at)
+                while self.chunk(_LONGEST, stop=min(end, stop)):
+                    pass
+                self._look_at(self.at)
+            else:
+                self._sha.update(block)
+                self.at = Position(self.at.record + records, self.at.line + len(lines), end)
+        return self.at
+
+    def chunk(self, size: int, *, stop: int = sys.maxsize) -> Chunk | None:
+        """The next *size* records, fewer at the end of the file or beyond `CHUNK_BYTES`; None at the end.
+
+        Of those that begin at or behind byte *stop* none is read.
+        """
         if size < 1:
             raise ValueError(f"chunk_size must be at least 1, got {size}")
         chunk = Chunk(self.at, self.at, [[] for _ in self._order])
-        while chunk.size < size and self.at.byte - chunk.start.byte < CHUNK_BYTES:
-            piece = self._next(size - chunk.size)
+        while chunk.size < size and self.at.byte < min(chunk.start.byte + CHUNK_BYTES, stop):
+            piece = self._next(size - chunk.size, stop)
             if not piece:
                 break
             self._sha.update(piece.block)
@@ -168,8 +216,8 @@ class Reader:
         chunk.digest = self.digest
         return chunk if chunk.end.byte > chunk.start.byte else None
 
-    def _next(self, limit: int) -> "Piece | None":
-        """The next records, at most *limit*; None at the end."""
+    def _next(self, limit: int, stop: int) -> "Piece | None":
+        """The next records, at most *limit*, that begin before byte *stop*; None at the end."""
         while not self._sound or not self._sound.left:
             lines = self._lines.take(self._stretch)
             if not lines:
@@ -182,8 +230,8 @@ class Reader:
                 self._lines.give_back(lines)
                 self._stretch = max(taken // 4, _SHORTEST)
             else:
-                return self._read_carefully(lines, limit)
-        return self._sound.take(limit, self._order)
+                return self._read_carefully(lines, limit, stop)
+        return self._sound.take(limit, stop, self._order)
 
     def _read_sound(self, lines: list[bytes]) -> "_Sound | None":
         """The records of these lines if nothing is odd about them, else None; lines that are lacking are added."""
@@ -214,7 +262,10 @@ class Reader:
         self._lines.give_back(ahead)
         return is_torn
 
-    def _read_carefully(self, lines: list[bytes], limit: int) -> "Piece":
+    def _read_carefully(self, lines: list[bytes], limit: int, stop: int) -> "Piece":
+        inside = bisect_left(list(accumulate(map(len, lines), initial=self.at.byte)), stop)
+        self._lines.give_back(lines[inside:])
+        del lines[inside:]
         scanner = Scanner(lines, self._lines.one, self.header, is_numbered=self._is_numbered)
         spans = scanner.spans(limit)
         self._lines.give_back(scanner.lines[scanner.used :])
@@ -247,7 +298,7 @@ class Reader:
                 at = at._replace(byte=at.byte + len(block))
         return at
 
-    def _read_header(self, path: Path) -> list[str]:
+    def _read_header(self, path: Path | str) -> list[str]:
         blank: list[bytes] = []
         while (line := self._lines.one()) and not line.removeprefix(_BOM).strip(b"\r\n"):
             blank.append(line)
@@ -265,7 +316,7 @@ class Reader:
         self.at = Position(0, len(lines), sum(map(len, lines)))
         return header
 
-    def _match(self, source: Source | None, path: Path) -> list[int]:
+    def _match(self, source: Source | None, path: Path | str) -> list[int]:
         """For each column of the source where it stands in the file."""
         wanted = [c.header for c in source.columns] if source else self.header
         if missing := [name for name in wanted if name not in self.header]:
@@ -329,8 +380,7 @@ class Piece:
         if self.spans is None and self.end.record - self.start.record == self.end.line - self.start.line:
             self.spans = list(pairwise(range(self.end.line - self.start.line + 1)))
         if self.spans is None:
-            records = FIELD_END.join(split(self.block, self.width) or ()).split(RECORD_END)
-            self.spans = list(pairwise(accumulate((1 + text.count("\n") for text in records), initial=0)))
+            self.spans = list(pairwise(_first_lines(split(self.block, self.width) or ())))
         if self.offsets is None:
             self.offsets = list(accumulate(map(len, io.BytesIO(self.block)), initial=0))
         first, stop = self.spans[record - self.start.record - 1]
@@ -350,10 +400,12 @@ class _Sound:
         self.left = len(fields) // (width + 1)
         self._lines = lines
 
-    def take(self, limit: int, order: Sequence[int]) -> Piece:
-        """The next records, at most *limit*, with their columns in this order."""
+    def take(self, limit: int, stop: int, order: Sequence[int]) -> Piece:
+        """The next records, at most *limit*, that begin before byte *stop*, with their columns in this order."""
         step, start = self._width + 1, self._at
         count = min(limit, self.left)
+        if stop < start.byte + len(self._block) - self._byte:
+            count = min(count, self._before(stop - start.byte))
         fields = self._fields[: count * step]
         del self._fields[: count * step]
         block, lines = self._block[self._byte :], self._lines
@@ -366,6 +418,25 @@ class _Sound:
         columns = [fields[i::step] for i in order]
         return Piece(start, end, block, columns, range(start.record + 1, end.record + 1), width=self._width)
 
+    def _before(self, byte: int) -> int:
+        """How many records begin before this byte of what is left."""
+        offsets = list(accumulate(map(len, io.BytesIO(self._block[self._byte :])), initial=0))
+        return bisect_left([offsets[line] for line in islice(_first_lines(self._fields), self.left)], byte)
+
+
+def _first_lines(fields: Iterable[str]) -> Iterator[int]:
+    """On which line each of the records begins whose fields these are, from 0."""
+    records = FIELD_END.join(fields).split(RECORD_END)
+    return accumulate((1 + text.count("\n") for text in records), initial=0)
+
+
+def _opened(path: Path) -> BinaryIO:
+    _require_regular_file(path)
+    try:
+        return path.open("rb")
+    except PermissionError as error:
+        raise SourceError("not_found", f"{path}: it may not be read; make it readable") from error
+
 
 def _require_regular_file(path: Path) -> None:
     try:
@@ -377,7 +448,7 @@ def _require_regular_file(path: Path) -> None:
         raise SourceError("not_text", f"{path}: {what}, not a regular file")
 
 
-def _missing(path: Path, missing: list[str], header: list[str], wanted: list[str]) -> str:
+def _missing(path: Path | str, missing: list[str], header: list[str], wanted: list[str]) -> str:
     hint = _other_separator(header[0]) if len(header) == 1 else ""
     return (
         f"{path}: the header lacks {_listed(missing)}{hint}; "

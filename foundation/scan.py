@@ -241,7 +241,7 @@ class Scanner:
             size += len(self.lines[row - 1])
             if row == end or size > MAX_RECORD or not self._has(row):
                 break
-            if self._holds(row) if row <= at + sure else self._begins(row, separators):
+            if self.holds(row) if row <= at + sure else self._begins(row, separators):
                 break
             row += 1
         while _is_blank(self.lines[row - 1]):
@@ -263,9 +263,10 @@ class Scanner:
             seems = bool(_NUMBER.match(line)) and (is_full or is_wide or bool(_GOES_ON.search(line)))
         else:
             seems = is_wide or (is_full and bool(_GOES_ON.search(line)))
-        return (bool(wanted) and seems and (is_full or not closes)) or self._holds(at)
+        return (bool(wanted) and seems and (is_full or not closes)) or self.holds(at)
 
-    def _holds(self, at: int) -> bool:
+    def holds(self, at: int) -> bool:
+        """Whether a sound record begins at line *at*."""
         if self._sound.fullmatch(self.lines[at]) and len(self.lines[at]) <= MAX_FIELD:
             return True
         scanned = self._scan(at)
