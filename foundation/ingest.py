@@ -103,16 +103,17 @@ def ingest(
     return Run(run_id, status, tuple(loads))
 
 
-def choose(sources: Sequence[Source], only: Iterable[str], data: Path) -> list[Source]:
+def choose(sources: Sequence[Source], only: Iterable[str], data: Path | None) -> list[Source]:
     """Those of *sources* that *only* names, all if it names none, when *data* has any of their files.
 
-    Raises SchemaError for an unknown name, SourceError for a folder with none of the files.
+    Without *data* nobody looks. Raises SchemaError for an unknown name, SourceError for a folder without the files.
     """
     names, known = set(only), [s.name for s in sources]
     if unknown := sorted(names - set(known)):
         raise SchemaError(f"no source {', '.join(unknown)}; there are {', '.join(known)}")
     chosen = [s for s in sources if not names or s.name in names]
-    _require_delivery(data, chosen)
+    if data:
+        _require_delivery(data, chosen)
     return chosen
 
 

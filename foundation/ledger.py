@@ -213,7 +213,7 @@ def save_rejects(
     store.connection.executemany(
         f"INSERT INTO _rejects VALUES (?, {load.load_id:d}, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?)",
         (
-            (reject_id, load.source, load.path, *(place or (None,) * 5), raw, _plain_key(source, damaged.key))
+            (reject_id, load.source, load.path, *(place or (None,) * 5), raw, plain_key(source, damaged.key))
             for reject_id, (damaged, place, raw) in numbered
         ),
     )
@@ -241,7 +241,7 @@ def set_status(store: Store, reject_ids: Iterable[int], status: str) -> None:
     )
 
 
-def _plain_key(source: Source, key: str | None) -> str | None:
+def plain_key(source: Source, key: str | None) -> str | None:
     """A key as its children would refer to it: whole numbers without leading zeros."""
     if not key:
         return key

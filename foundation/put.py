@@ -163,7 +163,7 @@ def _orphaned(source: Source, row: Row, missing: Missing) -> list[Error]:
         value = row[source.position(column)]
         is_itself = parent == source.name and value == source.key_of(row)
         if not is_itself and (code := missing[column].get(value)):
-            errors.append(Error("relation", code, column, str(value), _MISSING[code].format(parent)))
+            errors.append(Error("relation", code, column, str(value), MISSING[code].format(parent)))
     return errors
 
 
@@ -172,7 +172,7 @@ def _own_references(source: Source) -> list[str]:
     return [column for column, parent in source.references.items() if parent == source.name]
 
 
-_MISSING = {
+MISSING = {
     "orphan": "no record of {} has this key",
     "parent_rejected": "the record of {} with this key was rejected",
 }

@@ -38,7 +38,7 @@ def open_reader(address: str, source: Source) -> Reader:
         raise SourceError("not_found", f"{address}: no such file") from error
 
 
-def find(address: str, source: Source, byte: int, stop: int, *, is_border: bool) -> Part:
+def find(source: Source, address: str, byte: int, stop: int, *, is_border: bool) -> Part:
     """The records that begin from *byte* on and before *stop*, with numbers counted from there.
 
     Unless *byte* is known to be a border, they begin where one seems to be.
