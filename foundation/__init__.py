@@ -11,10 +11,10 @@ from foundation.errors import (
 )
 from foundation.formats import Format
 from foundation.ingest import Run, ingest
+from foundation.lake import open_database as open
 from foundation.ledger import Load
 from foundation.pages import Page
 from foundation.query import Database, Query
-from foundation.query import Database as open  # noqa: N813  # meant: foundation.open(path)
 from foundation.source import Record, Source, load_sources, with_parents
 
 __all__ = [

@@ -38,6 +38,7 @@ from foundation.parts import (
     clear,
     count_rows,
     judge_part,
+    parts_of,
     read_manifest,
     refuse,
     refuse_file,
@@ -264,7 +265,9 @@ def _checked(
 ) -> list[Judged]:
     """The parts without the records whose parents are not stored, or whose keys others have."""
     source = file.source
-    parents = {column: (sources[parent].key, _parts(job.known(parent))) for column, parent in source.references.items()}
+    parents = {
+        column: (sources[parent].key, parts_of(job.known(parent))) for column, parent in source.references.items()
+    }
     found = refused(job.out, source, judged, parents)
     everything = dask.delayed(judged)  # a task, so that it is made again when its worker is killed
     tasks = [
@@ -284,16 +287,6 @@ def _refuse(
         (at, refuse(out, address, source, judged[at], errors, f"{judged[at].part.start.byte:015d}-{identity}"))
         for at, errors in reasons(source, found)
     ]
-
-
-def _parts(known: Mapping[str, Any]) -> list[Judged]:
-    """The parts of a load that the folder holds."""
-    found = []
-    for told in known.get("parts", ()):
-        start, end, digest = told["part"]
-        part = Part(Position(*start), Position(*end), digest)
-        found.append(Judged(**told | {"part": part, "rejects": tuple(told["rejects"])}))
-    return found
 
 
 def _require_conserved(job: _Job, load: Load, judged: Sequence[Judged]) -> None:

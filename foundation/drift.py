@@ -28,13 +28,14 @@ def drift(database: Database, run_id: str) -> list[dict[str, Any]]:
     ).fetchall()
     told = []
     for load_id, source, origin in loads:
-        _, before = database.rows(  # the origin of the greatest load_id
+        last = database.rows(
             """
-            SELECT max(load_id), origin FROM _loads
-            WHERE source = ? AND kind = 'file' AND status = 'complete' AND load_id < ?
+            SELECT origin FROM _loads
+            WHERE source = ? AND kind = 'file' AND status = 'complete' AND load_id < ? ORDER BY load_id DESC LIMIT 1
             """,
             (source, load_id),
         ).fetchone()
+        before = last[0] if last else None
         then = _profile(database, "origin = ? AND load_id < ?", before, load_id)
         now = _profile(database, "load_id = ?", load_id)
         if source in database.sources and then.rows and now.rows:

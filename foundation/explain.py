@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import QueryError, SourceError
+from foundation.lake import Lake
 from foundation.query import Database
-from foundation.read import Position, Reader
+from foundation.read import Chunk, Position, Reader
+from foundation.source import Source
 from foundation.store import quote
 
 
@@ -77,20 +79,28 @@ def _place(database: Database, table: str, told: dict[str, Any]) -> dict[str, An
     if source is None:
         return nothing | {"note": "the source is not declared here; name its file with --sources"}
     try:
-        with Reader(Path(told["path"]), source) as reader:
-            header = (reader.at, reader.digest)
-            start, end = (_checkpoint(database, told, side) for side in ("< ? ORDER BY record_end DESC", ">= ?"))
-            if not (end and reader.resume(*end) and reader.resume(*(start or header))):
-                return nothing | {"note": "the file is no longer the one that was loaded"}
-            first = reader.at.record
-            while chunk := reader.chunk(told["record"] - first):
-                first = chunk.end.record
-                if first >= told["record"]:
-                    break
-            place, raw = chunk.locate(told["record"]) if chunk else ((None,) * 5, b"")
+        chunk = (
+            database.chunk_of(source, told["record"]) if isinstance(database, Lake) else _read(database, source, told)
+        )
     except SourceError as error:
         return nothing | {"note": str(error)}
+    if not chunk:
+        return nothing | {"note": "the file is no longer the one that was loaded"}
+    place, raw = chunk.locate(told["record"])
     return dict(zip(names, (*place[1:], _text(raw)), strict=True)) | {"note": None}
+
+
+def _read(database: Database, source: Source, told: dict[str, Any]) -> Chunk | None:
+    """The chunk with the record, read from the file again; None when that is no longer the same."""
+    with Reader(Path(told["path"]), source) as reader:
+        header = (reader.at, reader.digest)
+        start, end = (_checkpoint(database, told, side) for side in ("< ? ORDER BY record_end DESC", ">= ?"))
+        if not (end and reader.resume(*end) and reader.resume(*(start or header))):
+            return None
+        while chunk := reader.chunk(told["record"] - reader.at.record):
+            if chunk.end.record >= told["record"]:
+                break
+    return chunk
 
 
 def _checkpoint(database: Database, told: dict[str, Any], side: str) -> tuple[Position, str] | None:

@@ -49,17 +49,17 @@ def refused(out: str, source: Source, parts: Sequence[Judged], parents: Mapping[
     return together.shuffle(on="part")
 
 
-def reasons(source: Source, found: pd.DataFrame) -> Iterator[tuple[int, dict[int, list[Error]]]]:
+def reasons(source: Source, found: Any) -> Iterator[tuple[int, dict[int, list[Error]]]]:
     """From a partition of what is `refused`, for each part by its number the errors of its records."""
     order = {column: at for at, column in enumerate(source.references)}
-    for part, some in found.groupby("part"):
+    for part, some in found.groupby("part"):  # whole numbers of Python, as Arrow gives them
         errors: dict[int, list[Error]] = {}
         told = some.sort_values("record").itertuples(index=False)
         for row in told:
-            errors.setdefault(int(row.record), []).append(_error(source, row))
+            errors.setdefault(row.record, []).append(_error(source, row))
         for reasons in errors.values():
             reasons.sort(key=lambda error: order.get(error.column or "", 0))
-        yield int(part), errors
+        yield part, errors
 
 
 def _error(source: Source, row: Any) -> Error:
@@ -89,7 +89,7 @@ def _read(out: str, meta: pd.DataFrame, group: Sequence[tuple[int, str]]) -> pd.
     for at, name in group:
         with fsspec.open(f"{out}/{name}", "rb") as file:
             table = parquet.read_table(file, columns=names)
-        found.append(table.to_pandas(types_mapper=pd.ArrowDtype)[names].assign(_part=pd.array([at], _WHOLE)[0]))
+        found.append(table.to_pandas(types_mapper=pd.ArrowDtype)[names].assign(_part=at))
     return pd.concat(found, ignore_index=True).astype(meta.dtypes)
 
 

@@ -22,7 +22,7 @@ from foundation.errors import FoundationError, StoreError
 from foundation.ledger import Load, plain_key
 from foundation.memory import Memory
 from foundation.ranges import Part, open_reader
-from foundation.read import Chunk, Damaged
+from foundation.read import Chunk, Damaged, Position
 from foundation.scan import Error
 from foundation.source import Column, Source
 from foundation.validate import Verdict, judge
@@ -82,6 +82,16 @@ def _told(thing: Any) -> Any:
     return asdict(thing) if isinstance(thing, Load) else list(thing)
 
 
+def parts_of(load: Mapping[str, Any]) -> list[Judged]:
+    """What came of the parts of a load that a manifest has; of none, nothing."""
+    found = []
+    for told in load.get("parts", ()):
+        start, end, digest = told["part"]
+        part = Part(Position(*start), Position(*end), digest)
+        found.append(Judged(**told | {"part": part, "rejects": tuple(told["rejects"])}))
+    return found
+
+
 @contextmanager
 def _whole(address: str) -> Iterator[Any]:
     """A file to be written that appears when it is whole."""
@@ -110,8 +120,7 @@ def judge_part(source: Source, out: str, address: str, part: Part, name: str, *,
     files, path = fsspec.url_to_fs(f"{out}/{rows}")
     if files.exists(path) and not is_again:
         with files.open(path, "rb") as file:
-            told = json.loads(parquet.read_metadata(file).metadata[b"foundation"])
-        return Judged(**told | {"part": part, "rejects": tuple(told["rejects"])})
+            return parts_of({"parts": [json.loads(parquet.read_metadata(file).metadata[b"foundation"])]})[0]
     began, memory, counts = time.perf_counter(), Memory(limit=2**63), [0, 0]
     failed: dict[str, tuple[int, str]] = {}
     # Of the two files that of the rows appears last: where it is, all is.
@@ -219,9 +228,7 @@ class _Table:
             self._writer.write_batch(batch)
 
     def tell(self, judged: Judged) -> None:
-        told = asdict(judged)
-        del told["part"]
-        self._writer.add_key_value_metadata({"foundation": json.dumps(told)})
+        self._writer.add_key_value_metadata({"foundation": json.dumps(asdict(judged))})
 
     def close(self) -> None:
         if self._file:

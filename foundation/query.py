@@ -109,6 +109,15 @@ class Database:
         with told(self.path):
             return self.connection.execute(sql, parameters)
 
+    def chunks(self, sql: str, values: Sequence[Any], size: int) -> Iterator[list[Row]]:
+        """The rows of a SELECT, some at a time, from a connection of their own; inside `snapshot`, from its own."""
+        own = self.connection
+        shared = nullcontext(own) if own.in_transaction else closing(connect(self.path, read_only=True))
+        with shared as connection, told(self.path):
+            cursor = connection.execute(sql, values)
+            while rows := cursor.fetchmany(size):
+                yield rows
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """All that is read inside is of one state of the data, streams that are read to their end there included."""
@@ -280,14 +289,7 @@ class Query:
         return sql + (f" ORDER BY {order_sql(order)}" if order else ""), (*self.relation.values, *where.values)
 
     def _chunks(self, size: int) -> Iterator[list[Row]]:
-        """All rows, from a connection that nobody else uses; inside `snapshot`, from that which sees it."""
-        sql, values = self._select(self._total_order(), self._terms(), self._where())
-        own = self.database.connection
-        shared = nullcontext(own) if own.in_transaction else closing(connect(self.database.path, read_only=True))
-        with shared as connection, told(self.database.path):
-            cursor = connection.execute(sql, values)
-            while rows := cursor.fetchmany(size):
-                yield rows
+        return self.database.chunks(*self._select(self._total_order(), self._terms(), self._where()), size)
 
     def _page(self, size: int, after: str | None, number: int | None) -> Page:
         with self.database.snapshot():

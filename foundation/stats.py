@@ -121,7 +121,7 @@ def rejects(
         f"""
         SELECT r.source, r.path, record, line, stage, code, "column", value, message, r.status
         FROM _rejects r JOIN _errors e USING (reject_id) JOIN _loads l USING (load_id)
-        WHERE {where} ORDER BY reject_id, number LIMIT {limit:d}
+        WHERE {where} ORDER BY reject_id, number {f"LIMIT {limit:d}" if limit >= 0 else ""}
         """,
         list(given.values()),
     )
@@ -135,9 +135,12 @@ def reasons(database: Database, *, run_id: str | None = None, source: str | None
     where = " AND ".join(f"{name} = ?" for name in given) or "1"
     cursor = database.rows(
         f"""
-        SELECT r.source, stage, code, "column", count(*) AS errors, min(line) AS first_line, value, message
-        FROM _rejects r JOIN _errors e USING (reject_id) JOIN _loads l USING (load_id)
-        WHERE {where} GROUP BY 1, 2, 3, 4 ORDER BY errors DESC, 1, 2, 3, 4
+        SELECT source, stage, code, "column", errors, line AS first_line, value, message FROM (
+            SELECT r.source, stage, code, "column", line, value, message,
+                   count(*) OVER alike AS errors, row_number() OVER (alike ORDER BY line, reject_id) AS nth
+            FROM _rejects r JOIN _errors e USING (reject_id) JOIN _loads l USING (load_id)
+            WHERE {where} WINDOW alike AS (PARTITION BY r.source, stage, code, "column")
+        ) WHERE nth = 1 ORDER BY errors DESC, 1, 2, 3, 4
         """,
         list(given.values()),
     )
