@@ -17,6 +17,7 @@ from foundation.delivery import SOURCES
 from foundation.describe import FIGURES, rows_of
 from foundation.errors import FoundationError
 from foundation.ingest import Run, ingest
+from foundation.lake import open_database
 from foundation.ledger import Load
 from foundation.options import parse
 from foundation.query import Database
@@ -56,7 +57,7 @@ def _sample(options: argparse.Namespace) -> int:
 
 
 def _ingest(options: argparse.Namespace) -> int:
-    run = _load(
+    run = _load_on_cluster(options) if options.to else _load(
         options, options.db, options.source,
         chunk_size=options.chunk_size, memory_limit=options.memory_limit, again=options.again,
         workers=options.workers,
@@ -67,7 +68,9 @@ def _ingest(options: argparse.Namespace) -> int:
     else:
         _show_run(run)
         if any(load.rejected for load in run.loads):
-            show_line(f"What was refused, where and why: foundation rejects --db {options.db}", is_error=True)
+            show_line(
+                f"What was refused, where and why: foundation rejects --db {options.to or options.db}", is_error=True
+            )
     read, rejected = (sum(getattr(load, name) for load in run.loads) for name in ("read", "rejected"))
     return _exit_status(run.status, read, rejected, options)
 
@@ -81,6 +84,20 @@ def _load(options: argparse.Namespace, db: Path, only: Sequence[str], **more: An
         return ingest(
             options.data, db, sources=_sources(options), only=only, progress=progress,
             is_stopped=lambda: bool(asked), **more,
+        )  # fmt: skip
+
+
+def _load_on_cluster(options: argparse.Namespace) -> Run:
+    try:
+        from foundation.cluster import connect
+        from foundation.cluster import ingest as ingest_on
+    except ImportError as error:
+        told = f"{error.name} is not here; --to is for a cluster: pip install 'foundation[cluster]'"
+        raise FoundationError(told) from error
+    with connect(options.cluster, workers=options.workers) as client, show_progress() as progress:
+        return ingest_on(
+            options.data, options.to, client=client, sources=_sources(options), only=options.source,
+            range_size=options.range_size, again=options.again, progress=progress,
         )  # fmt: skip
 
 
@@ -170,7 +187,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _stats(options: argparse.Namespace) -> int:
-    with Database(options.db, sources=_sources(options)) as database:
+    with open_database(options.db, sources=_sources(options)) as database:
         for name in options.source:
             database[name]  # an unknown table is told here
         told = describe(database, options.source, exact=options.exact)
@@ -189,7 +206,7 @@ def _stats(options: argparse.Namespace) -> int:
 
 
 def _page(options: argparse.Namespace) -> int:
-    with Database(options.db, sources=_sources(options)) as database:
+    with open_database(options.db, sources=_sources(options)) as database:
         query = database[options.table]
         for condition in options.where:
             column, equals, value = condition.partition("=")
@@ -260,7 +277,7 @@ def _show_loads(loads: Sequence[Load]) -> None:
 def _export(options: argparse.Namespace) -> int:
     from foundation.export import export
 
-    with Database(options.db, sources=_sources(options)) as database:
+    with open_database(options.db, sources=_sources(options)) as database:
         files = export(database, options.out, form=options.format, only=options.source)
     rows = [(file.source.name, str(file.path), file.rows, file.bytes) for file in files]
     show_table(("source", "file", "rows", "bytes"), rows, title=f"Described in {options.out / 'datapackage.json'}")
@@ -280,7 +297,7 @@ def _draft(options: argparse.Namespace) -> int:
 def _explain(options: argparse.Namespace) -> int:
     from foundation.explain import explain
 
-    with Database(options.db, sources=_sources(options)) as database:
+    with open_database(options.db, sources=_sources(options)) as database:
         told = explain(database, options.table, options.key)
     if options.json:
         show_json(told, indent=2)
@@ -295,7 +312,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _rejects(options: argparse.Namespace) -> int:
-    with Database(options.db, sources=_sources(options)) as database:
+    with open_database(options.db, sources=_sources(options)) as database:
         if options.export:
             from foundation.corrections import export_rejects
 

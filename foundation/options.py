@@ -48,7 +48,11 @@ def _add_sample(verb: argparse.ArgumentParser) -> None:
 
 def _add_ingest(verb: argparse.ArgumentParser) -> None:
     _add_data(verb)
+    into = verb.add_mutually_exclusive_group(required=True)
+    into.add_argument("--db", type=Path, metavar="DB", help="the database file")
+    into.add_argument("--to", type=_place, metavar="OUT", help="a folder of Parquet, made on a Dask cluster")
     _add_load_options(verb)
+    _add_cluster_options(verb)
     verb.add_argument(
         "--workers", type=_positive, default=2, metavar="N", help="processes; 1: a large file is not read beside (2)"
     )
@@ -57,6 +61,7 @@ def _add_ingest(verb: argparse.ArgumentParser) -> None:
 
 def _add_report(verb: argparse.ArgumentParser) -> None:
     _add_data(verb)
+    _add_db(verb)
     _add_load_options(verb)
     verb.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="where reports go (reports)")
     verb.add_argument("--cell-timeout", type=_positive, default=3_600, metavar="S", help="seconds for a cell (3600)")
@@ -74,7 +79,7 @@ def _add_doctor(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_stats(verb: argparse.ArgumentParser) -> None:
-    _add_db(verb)
+    _add_readable(verb)
     verb.add_argument("--source", action="append", default=[], metavar="S", help="this table only; may be repeated")
     verb.add_argument("--exact", action="store_true", help="read large tables, too, instead of what their loads kept")
     verb.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
@@ -82,7 +87,7 @@ def _add_stats(verb: argparse.ArgumentParser) -> None:
 
 def _add_page(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("table", metavar="TABLE")
-    _add_db(verb)
+    _add_readable(verb)
     verb.add_argument(
         "--where", action="append", default=[], metavar="COL=VALUE",
         help=f"COL= finds missing values; COL__WORD=VALUE with {', '.join(WORDS)}: lists with commas",
@@ -97,7 +102,7 @@ def _add_page(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_rejects(verb: argparse.ArgumentParser) -> None:
-    _add_db(verb)
+    _add_readable(verb)
     verb.add_argument("--source", metavar="S", help="of this source only")
     verb.add_argument("--code", metavar="C", help="with this code only, such as literal_error")
     verb.add_argument("--format", choices=("table", "csv", "jsonl"), default="table")
@@ -122,12 +127,12 @@ def _add_migrate(verb: argparse.ArgumentParser) -> None:
 def _add_explain(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("table", metavar="TABLE")
     verb.add_argument("key", metavar="KEY")
-    _add_db(verb)
+    _add_readable(verb)
     verb.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
 
 
 def _add_export(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("db", metavar="DB", type=Path, help="the database file")
+    verb.add_argument("db", metavar="DB", type=_place, help="the database file, or a folder of Parquet")
     verb.add_argument("out", metavar="OUT", type=Path, help="folder to write into")
     verb.add_argument("--format", choices=("parquet", "csv", "jsonl"), required=True)
     verb.add_argument("--source", action="append", default=[], metavar="S", help="this table only; may be repeated")
@@ -138,7 +143,7 @@ def _add_draft(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", metavar="DATA", type=Path, help="a folder with <source>.csv")
+    parser.add_argument("data", metavar="DATA", type=_place, help="a folder with <source>.csv")
     parser.add_argument("--source", action="append", default=[], metavar="S", help="this source only; may be repeated")
 
 
@@ -146,8 +151,22 @@ def _add_db(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--db", type=Path, required=True, metavar="DB", help="the database file")
 
 
+def _add_readable(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--db", type=_place, required=True, metavar="DB", help="the database file, or a folder of Parquet"
+    )
+
+
+def _add_cluster_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cluster", default="local", metavar="ADDRESS", help="with --to: a Dask scheduler, or local: --workers here"
+    )
+    parser.add_argument(
+        "--range-size", type=_size, default="64MiB", metavar="SIZE", help="with --to: bytes that one task reads (64MiB)"
+    )
+
+
 def _add_load_options(parser: argparse.ArgumentParser) -> None:
-    _add_db(parser)
     parser.add_argument("--chunk-size", type=_positive, default=1_000, metavar="N", help="records a chunk (1000)")
     parser.add_argument(
         "--memory-limit", type=_size, default="500MB", metavar="SIZE", help="stop cleanly rather than use more (500MB)"
@@ -156,6 +175,11 @@ def _add_load_options(parser: argparse.ArgumentParser) -> None:
         "--max-rejects", type=_tolerance, metavar="N or P%", help="exit with 1 when more records are refused"
     )
     parser.add_argument("--again", action="store_true", help="do it all again, whether anything has changed or not")
+
+
+def _place(text: str) -> Path | str:
+    """A path, or an address that stays as it is: a path would lose one of the slashes behind its colon."""
+    return text if "://" in text else Path(text)
 
 
 def _positive(text: str) -> int:

@@ -19,10 +19,10 @@ LEVELS = [
     {"shortcut", "sample"},
     {"validate"},
     {"store", "seek", "pages"},
-    {"put", "ledger", "ahead", "options", "relation", "paging", "survey"},
-    {"repair"},
-    {"ingest", "query", "migrate"},
-    {"describe", "drift"},
+    {"put", "ledger", "ahead", "options", "relation", "paging", "survey", "ranges"},
+    {"repair", "parts"},
+    {"ingest", "query", "migrate", "joins"},
+    {"describe", "drift", "lake", "cluster"},
     {"stats", "terminal", "corrections", "explain", "proposal", "export"},
     {"report.show", "report.client", "report.page", "report.basis", "draft"},
     {"report.engine", "report.kernels", "report.manifest"},
@@ -40,7 +40,11 @@ ONE_TECHNOLOGY = {
     "papermill": {"report.engine", "report.client"},
     "nbconvert": {"report.page"},
     "psutil": {"memory"},
-    "pyarrow": {"export"},
+    "pyarrow": {"export", "parts", "joins"},
+    "dask": {"cluster", "joins", "lake"},
+    "distributed": {"cluster"},
+    "duckdb": {"lake"},
+    "fsspec": {"ranges", "parts", "joins", "lake", "cluster"},
 }
 
 
@@ -98,4 +102,15 @@ def test_importing_the_package_loads_nothing_heavy():
 
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
-    assert not {"pandas", "numpy", "matplotlib", "papermill", "nbconvert", "dask"} & set(loaded)
+    assert not {
+        "pandas",
+        "numpy",
+        "matplotlib",
+        "papermill",
+        "nbconvert",
+        "dask",
+        "distributed",
+        "duckdb",
+        "fsspec",
+        "pyarrow",
+    } & set(loaded)
