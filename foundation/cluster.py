@@ -10,14 +10,13 @@ import hashlib
 import json
 import logging
 import pickle
-from asyncio import CancelledError
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import cloudpickle
@@ -25,6 +24,7 @@ import dask
 import fsspec
 from distributed import Client, Future, LocalCluster, as_completed
 from distributed.scheduler import KilledWorker
+from distributed.utils import silence_logging_cmgr
 from fsspec.implementations.local import LocalFileSystem
 
 from foundation.delivery import SOURCES
@@ -67,14 +67,15 @@ def connect(address: str, *, workers: int | None = None) -> Iterator[Client]:
         with own, Client(own) as client:
             yield client
         return
-    try:
-        client = Client(address, timeout="10s")
-    except (OSError, ValueError) as error:
-        raise FoundationError(
-            f"{address}: no Dask scheduler answers there; start one with `dask scheduler`, or name `local`"
-        ) from error
-    with client:
-        yield client
+    with silence_logging_cmgr(logging.CRITICAL):  # what ends is told by who waits for it
+        try:
+            client = Client(address, timeout="10s")
+        except (OSError, ValueError) as error:
+            raise FoundationError(
+                f"{address}: no Dask scheduler answers there; start one with `dask scheduler`, or name `local`"
+            ) from error
+        with client:
+            yield client
 
 
 @dataclass
@@ -167,9 +168,9 @@ def _told(client: Client) -> Iterator[None]:
             "--range-size smaller, then run the same command again, it goes on where it stopped"
         ) from error
     except (CancelledError, OSError) as error:
-        remedy = "see to it, then run the same command again, it goes on where it stopped"
-        address = client.scheduler.address if client.scheduler else "the cluster"
-        raise FoundationError(f"{address}: {error or 'the scheduler has ended'}; {remedy}") from error
+        told = error if isinstance(error, OSError) else "the scheduler has ended, or can no longer be reached"
+        remedy = "see to it and run the same command again, it goes on where it stopped"
+        raise FoundationError(f"{client.scheduler.address}: {told}; {remedy}") from error
 
 
 def _begin(job: _Job, source: Source, address: str) -> _File:
@@ -227,7 +228,7 @@ def _judge(job: _Job, file: _File) -> None:
 
 def _finish(job: _Job, file: _File, sources: Mapping[str, Source]) -> Load:
     """Check keys and references of a file whose parents are finished, and enter what came of it."""
-    began, load, source = perf_counter(), file.load, file.source
+    load, source = file.load, file.source
     if file.refusal:
         why = Error("file", file.refusal.code, None, None, str(file.refusal))
         load.status, load.warnings = "refused", [why.message]
@@ -246,7 +247,7 @@ def _finish(job: _Job, file: _File, sources: Mapping[str, Source]) -> Load:
     load.peak_rss_bytes = max((one.rss_bytes for one in judged), default=0)
     _require_conserved(job, load, judged)
     load.warnings += _failed_columns(load, judged)
-    load.status, load.seconds = "complete", perf_counter() - began
+    load.status, load.seconds = "complete", sum(one.seconds for one in judged)
     _enter(job, file, judged, identity=identity, rejects=[name for one in judged for name in one.rejects])
     return load
 

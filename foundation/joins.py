@@ -103,7 +103,8 @@ def _orphans(out: str, rows: dd.DataFrame, column: str, parent: Parent) -> tuple
     lost = rows[rows[column].notnull() & rows[has].isnull()]
     lost = lost[["_part", "_record", column]].astype({column: _TEXT}).rename(columns=_PLAIN | {column: "value"})
     names = [(at, name, one.rejected) for at, one in enumerate(parts) for name in one.rejects]
-    rejected = _frame(out, names, {"key": _TEXT})[["key"]].dropna().drop_duplicates()
+    rejected = _frame(out, names, {"key": _TEXT})[["key"]].dropna()
+    rejected = rejected.drop_duplicates(split_out=rejected.npartitions)
     lost = lost.merge(rejected, left_on="value", right_on="key", how="left")
     return rows, lost.map_partitions(_told_orphans, column, meta=_meta())
 

@@ -1,0 +1,312 @@
+"""A delivery loaded on a real cluster of this machine, held against the same delivery in SQLite, record for record."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from conftest import ALL, SOUND, append, counts, snapshot, write_file
+from fault_score import batches, make_faultless
+
+import foundation
+from foundation.__main__ import main
+
+pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+
+from distributed import Client
+
+from foundation.cluster import connect, ingest
+
+ROOT = Path(__file__).parents[1]
+DELIVERY = Path(os.environ.get("FOUNDATION_DELIVERY", ROOT / "data/sample"))  # eight files, perhaps real ones
+IS_REAL = DELIVERY != ROOT / "data/sample"
+IS_SOAK = bool(os.environ.get("FOUNDATION_SOAK"))
+WHOLE = 64 * 2**20
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with connect("local", workers=2) as client:
+        yield client
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def held(out: Path | str) -> tuple[dict[str, list[Any]], list[Any]]:
+    """What `conftest.snapshot` tells of a database, of a folder: the content, and the open rejects."""
+    with foundation.open(out) as lake:
+        content = {
+            name: lake.rows(f"SELECT {', '.join(columns)} FROM {name} ORDER BY 1").fetchall()
+            for name, columns in SOUND.items()
+        }
+        errors: dict[int, list[Any]] = {}
+        for reject, *error in lake.rows(
+            'SELECT reject_id, stage, code, "column", value, message FROM _errors ORDER BY reject_id, number'
+        ):
+            errors.setdefault(reject, []).append(error)
+        rejects = lake.rows(
+            """
+            SELECT source, record, line, last_line, byte_start, byte_end, raw, key, reject_id FROM _rejects
+            ORDER BY source, record
+            """
+        ).fetchall()
+    told = [
+        (*place, json.dumps(errors[reject], separators=(",", ":"), ensure_ascii=False)) for *place, reject in rejects
+    ]
+    return content, told
+
+
+def require_same(out: Path | str, db: Path) -> None:
+    (content, rejects), (wanted, refused) = held(out), snapshot(db)
+    assert content == wanted
+    assert rejects == refused
+
+
+@pytest.mark.parametrize("size", [20_011, WHOLE] if IS_REAL else [701, WHOLE], ids="ranges of {} bytes".format)
+def test_a_delivery_is_the_same_as_in_sqlite(client, db, out, size):
+    wanted = foundation.ingest(DELIVERY, db)
+
+    run = ingest(DELIVERY, out, client=client, range_size=size)
+
+    assert [(load.source, load.status, *counts(load)) for load in run.loads] == [
+        (load.source, load.status, *counts(load)) for load in wanted.loads
+    ]
+    assert all(load.read == load.inserted + load.rejected for load in run.loads)
+    require_same(out, db)
+
+
+@pytest.mark.parametrize("size", [150, 1_000], ids="ranges of {} bytes".format)
+def test_faults_of_every_stage_are_refused_as_in_sqlite(client, faulty_data, db, out, size):
+    foundation.ingest(faulty_data, db)
+
+    ingest(faulty_data, out, client=client, range_size=size)
+
+    require_same(out, db)
+
+
+def test_the_corpus_of_faults_is_refused_as_in_sqlite(client, tmp_path):
+    clean = make_faultless(tmp_path)
+    for at, batch in enumerate(islice(batches(clean, seed=0), 3, None, 1 if IS_SOAK else 13)):
+        data, db, out = (tmp_path / f"{what}{at}" for what in ("data", "db", "out"))
+        data.mkdir()
+        for name in ALL:
+            data.joinpath(f"{name}.csv").write_bytes(
+                batch[name].data if name in batch else (tmp_path / f"{name}.csv").read_bytes()
+            )
+        foundation.ingest(data, db, memory_limit=2_000_000_000)
+
+        ingest(data, out, client=client, range_size=1_200)
+
+        require_same(out, db)
+
+
+def test_what_is_there_is_not_done_again(client, faulty_data, out):
+    ingest(faulty_data, out, client=client)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+
+    run = ingest(faulty_data, out, client=client)
+
+    assert {load.status for load in run.loads} == {"skipped"}
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_with_again_all_is_done_anew_and_is_the_same(client, faulty_data, out):
+    ingest(faulty_data, out, client=client, range_size=300)
+    before = held(out)
+
+    run = ingest(faulty_data, out, client=client, again=True)
+
+    assert {load.status for load in run.loads} == {"complete"}
+    assert held(out) == before
+
+
+def test_another_delivery_is_not_mixed_with_that_which_is_there(client, data, out):
+    ingest(data, out, client=client)
+    before = held(out)
+    append(data / "orders.csv", "\n")
+
+    with pytest.raises(foundation.StoreError, match=r"it holds orders of another delivery.*name another folder"):
+        ingest(data, out, client=client)
+
+    assert held(out) == before
+
+
+def test_parents_that_come_later_release_their_children(client, faulty_data, db, out):
+    foundation.ingest(faulty_data, db, only=["orders", "feedback"])
+    foundation.ingest(faulty_data, db)
+    ingest(faulty_data, out, client=client, only=["orders", "feedback"])
+    assert held(out)[0]["orders"] == []
+
+    ingest(faulty_data, out, client=client)
+
+    require_same(out, db)
+
+
+def test_a_file_that_is_refused_leaves_the_others(client, data, out, db):
+    write_file(data, "drivers", "1,short\n").write_text("driver_id\n1\n")
+    (data / "feedback.csv").unlink()
+    foundation.ingest(data, db)
+
+    run = ingest(data, out, client=client)
+
+    assert run.status == "refused"
+    assert [load.source for load in run.loads if load.status == "refused"] == ["drivers", "feedback"]
+    require_same(out, db)
+
+
+def test_a_whole_column_that_fails_is_told_in_words(client, data, out):
+    write_file(data, "feedback", *[{"created_at": "3/7/2025 8:48"}] * 5)
+
+    run = ingest(data, out, client=client)
+
+    (warning,) = next(load.warnings for load in run.loads if load.source == "feedback")
+    assert warning.startswith("created_at: 5 of 5 records are refused for values like '3/7/2025 8:48': a spreadsheet's")
+
+
+def test_both_folders_may_be_at_any_address(data, db):
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    for path in data.iterdir():
+        memory.pipe(f"/inbox/{path.name}", path.read_bytes())
+    foundation.ingest(data, db)
+
+    with Client(processes=False, n_workers=1, dashboard_address=":0") as client:  # whose memory is that of this process
+        ingest("memory://inbox", "memory://out/", client=client, range_size=500)
+
+    require_same("memory://out", db)
+
+
+def test_a_source_that_refers_to_itself_is_refused_in_words(client, tmp_path, out):
+    class Part(foundation.Record, table="parts", key="part_id", references={"whole": "parts"}):
+        """A part."""
+
+        part_id: int
+        whole: int | None = None
+
+    (tmp_path / "parts.csv").write_text("part_id,whole\n1,\n")
+
+    with pytest.raises(foundation.SchemaError, match=r"parts refers to itself.*--db"):
+        ingest(tmp_path, out, client=client, sources=[Part.__source__])
+
+
+def test_a_key_of_several_columns_and_sources_of_ones_own(client, tmp_path, out):
+    sources = tmp_path / "mine.py"
+    sources.write_text(
+        "from foundation import Record\n"
+        "class Item(Record, table='items', key=('invoice', 'item')):\n    'One.'\n    invoice: int\n    item: str\n"
+    )
+    (tmp_path / "items.csv").write_text("invoice,item\n1,a\n1,b\n1,a\n2,a\n1,b\n")
+    declared = foundation.load_sources(sources)
+
+    (load,) = ingest(tmp_path, out, client=client, sources=declared, range_size=5).loads
+
+    with foundation.open(out, sources=declared) as lake:
+        assert [(row["invoice"], row["item"]) for row in lake["items"]] == [(1, "a"), (1, "b"), (2, "a")]
+        assert lake.rows("SELECT record, value, message FROM _rejects JOIN _errors USING (reject_id)").fetchall() == [
+            (3, '["1","a"]', "record 1 of this file has this key already"),
+            (5, '["1","b"]', "record 2 of this file has this key already"),
+        ]
+    assert counts(load) == (5, 3, 0, 0, 2)
+
+
+class Killed(Thread):
+    """Sends SIGKILL to a process as soon as so many parts are there."""
+
+    def __init__(self, out: Path, pid: int, parts: int = 3) -> None:
+        super().__init__(daemon=True)
+        self.out, self.pid, self.parts = out, pid, parts
+        self.start()
+
+    def run(self) -> None:
+        while len(list(self.out.glob("*/*.parquet"))) < self.parts:
+            time.sleep(0.005)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A delivery, and what is to become of it."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    data, db = shutil.copytree(ROOT / "data/sample", folder / "data"), folder / "test.db"
+    foundation.ingest(data, db)
+    return data, db
+
+
+def test_a_killed_worker_costs_its_tasks_only(client, undisturbed, out):
+    data, db = undisturbed
+    pids = set(client.run(os.getpid).values())
+    killed = Killed(out, min(pids))
+
+    ingest(data, out, client=client, range_size=900)
+
+    killed.join(5)
+    client.wait_for_workers(2, timeout=30)
+    assert set(client.run(os.getpid).values()) != pids
+    require_same(out, db)
+
+
+def start(*command: str | Path) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-m", *map(str, command)], stderr=subprocess.PIPE, text=True)
+
+
+def test_a_killed_client_has_lost_nothing(client, undisturbed, out):
+    data, db = undisturbed
+    address = client.scheduler.address
+    with start("foundation", "ingest", data, "--to", out, "--cluster", address, "--range-size", "900") as loading:
+        Killed(out, loading.pid, parts=9)
+        loading.communicate()
+    assert loading.returncode == -signal.SIGKILL
+
+    run = ingest(data, out, client=client, range_size=900)
+
+    assert "complete" in {load.status for load in run.loads}
+    assert not list(out.rglob("*.tmp"))
+    require_same(out, db)
+
+
+def test_a_killed_scheduler_is_told_of_and_has_lost_nothing(client, undisturbed, out, tmp_path):
+    data, db = undisturbed
+    place = tmp_path / "scheduler.json"
+    scheduler = start("dask", "scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", place)
+    worker = start("dask", "worker", "--scheduler-file", place, "--no-dashboard", "--no-nanny", "--death-timeout", "20")
+    try:
+        while not place.exists():
+            time.sleep(0.05)
+        address = json.loads(place.read_text())["address"]
+        loading = start("foundation", "ingest", data, "--to", out, "--cluster", address, "--range-size", "900")
+        Killed(out, scheduler.pid, parts=9)
+        told = loading.communicate(timeout=90)[1]
+    finally:
+        for process in (scheduler, worker):
+            process.kill()
+            process.communicate()
+
+    assert loading.returncode == 2
+    assert "Traceback" not in told
+    assert "the scheduler has ended, or can no longer be reached; see to it and run the same command again" in told
+
+    ingest(data, out, client=client, range_size=900)
+
+    require_same(out, db)
+
+
+def test_nobody_at_an_address_is_told_in_words(data, out, capsys):
+    assert main(["ingest", str(data), "--to", str(out), "--cluster", "tcp://127.0.0.1:9"]) == 2
+
+    told = capsys.readouterr().err
+    assert "tcp://127.0.0.1:9: no Dask scheduler answers there; start one" in told
