@@ -54,7 +54,7 @@ sample: .venv/ready  ## make the sample data again
 	$(BIN)/foundation sample data/sample --orders 400 --faults 0.03 --seed 7
 
 lock: .venv/ready  ## pin all packages again, newest versions first (needs uv)
-	uv pip compile pyproject.toml --extra notebooks --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -o requirements.lock
+	uv pip compile pyproject.toml --extra notebooks --extra cluster --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -o requirements.lock
 
 clean:  ## take away what was made, but no report
 	rm -rf .venv .venv-bench .venv-interop .mypy_cache .ruff_cache .hypothesis .coverage* build dist

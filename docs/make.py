@@ -45,8 +45,6 @@ def _entry(name: str, thing: object) -> Iterator[str]:
     yield f"## {name}"
     if not callable(thing):
         yield "The eight sources of the delivery data, parents first: see [dictionary.md](dictionary.md)."
-    elif thing.__name__ != name:
-        yield f"The same as [`{thing.__name__}`](#{thing.__name__.lower()}): `foundation.{name}(…)`."
     else:
         (node,) = ast.parse(inspect.getsource(thing)).body
         yield from _told(node, name)

@@ -32,7 +32,7 @@ from foundation.errors import FoundationError, SchemaError, SourceError, StoreEr
 from foundation.hints import explain_column
 from foundation.ingest import Progress, Run, choose
 from foundation.joins import reasons, refused
-from foundation.ledger import Load, new_run_id
+from foundation.ledger import Load, new_run_id, versions
 from foundation.parts import (
     Judged,
     clear,
@@ -139,7 +139,7 @@ def ingest(
         raise SchemaError(f"{own[0]} refers to itself, which no join can follow; load it into a database with --db")
     (folder, is_local), (out, _) = _address(data), _address(out)
     chosen = choose(sources, only, Path(folder) if is_local else None)
-    run = {"run_id": run_id or new_run_id(), "started": now(), "data": str(data)}
+    run = {"run_id": run_id or new_run_id(), "started": now(), "versions": versions(), "data": str(data)}
     job = _Job(client, out, run, range_size, again, progress, read_manifest(out))
     with _told(client):
         files = [_begin(job, source, f"{folder}/{source.file_name}") for source in chosen]

@@ -19,7 +19,7 @@ from foundation.put import MISSING
 from foundation.scan import Error
 from foundation.source import Source
 
-_GROUP = 2_000_000  # records whose keys one task joins
+GROUP = 2_000_000  # records whose keys one task joins
 _TEXT, _WHOLE = pd.ArrowDtype(pa.string()), pd.ArrowDtype(pa.int64())
 _REFUSED = {"part": _WHOLE, "record": _WHOLE, "column": _TEXT, "value": _TEXT, "code": _TEXT, "first": _WHOLE}
 _PLAIN = {"_part": "part", "_record": "record"}
@@ -44,7 +44,7 @@ def refused(out: str, source: Source, parts: Sequence[Judged], parents: Mapping[
         rows = rows[rows[column].isnull() | rows[f"_has_{column}"].notnull()]
     found.append(_doubled(rows[[*source.keys, "_record", "_part"]], list(source.keys)))
     together = dd.concat(found)
-    if sum(one.stored for one in parts) <= _GROUP:
+    if sum(one.stored for one in parts) <= GROUP:
         return together.repartition(npartitions=1)
     return together.shuffle(on="part")
 
@@ -74,7 +74,7 @@ def _frame(out: str, files: Sequence[tuple[int, str, int]], kinds: Mapping[str, 
     groups: list[list[tuple[int, str]]] = [[]]
     size = 0
     for at, name, rows in files:
-        if groups[-1] and size + rows > _GROUP:
+        if groups[-1] and size + rows > GROUP:
             groups.append([])
             size = 0
         groups[-1].append((at, name))

@@ -162,7 +162,14 @@ class Lake(Database):
             if not re.search("CREATE (INDEX|TABLE _(rejects|errors) )", statement):
                 self._duckdb.execute(statement)
         for run in self.manifest["runs"]:
-            told = [run["run_id"], run["started"], run["finished"], "complete", json.dumps(run), "{}"]
+            told = [
+                run["run_id"],
+                run["started"],
+                run["finished"],
+                "complete",
+                json.dumps({"data": run["data"]}),
+                run["versions"],
+            ]
             self._duckdb.execute("INSERT INTO _runs VALUES (?, ?, ?, ?, ?, ?)", told)
         for load in self.manifest["loads"]:
             told = load | {"header": json.dumps(load["header"]), "warnings": json.dumps(load["warnings"])}

@@ -63,7 +63,7 @@ def new_run_id() -> str:
 def begin_run(store: Store, run_id: str, options: Mapping[str, Any]) -> None:
     """Enter a run, or open it again: the notebooks of a report share one."""
     try:
-        versions = _versions()
+        running = versions()
     except OSError as error:
         told = f"{error.filename} cannot be read, {error.strerror}"
         raise StoreError(f"{store.path}: {told}; mend that and run the same command again") from error
@@ -73,15 +73,15 @@ def begin_run(store: Store, run_id: str, options: Mapping[str, Any]) -> None:
             INSERT INTO _runs (run_id, started, status, options, versions) VALUES (?, ?, 'running', ?, ?)
             ON CONFLICT (run_id) DO UPDATE SET status = 'running', finished = NULL
             """,
-            (run_id, now(), json.dumps(options), versions),
+            (run_id, now(), json.dumps(options), running),
         )
 
 
 @cache
-def _versions() -> str:
+def versions() -> str:
     """What runs here, as JSON; reading it from the installed packages takes as long as a small load."""
-    versions = {name: version(name) for name in ("foundation", "pydantic", "psutil")}
-    return json.dumps(versions | {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version})
+    found = {name: version(name) for name in ("foundation", "pydantic", "psutil")}
+    return json.dumps(found | {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version})
 
 
 def end_run(store: Store, run_id: str, status: str) -> None:

@@ -88,6 +88,15 @@ def test_a_delivery_is_the_same_as_in_sqlite(client, db, out, size):
     require_same(out, db)
 
 
+def test_keys_and_references_are_joined_in_many_pieces_as_in_one(client, undisturbed, out, monkeypatch):
+    data, db = undisturbed
+    monkeypatch.setattr("foundation.joins.GROUP", 90)
+
+    ingest(data, out, client=client, range_size=9_000)
+
+    require_same(out, db)
+
+
 @pytest.mark.parametrize("size", [150, 1_000], ids="ranges of {} bytes".format)
 def test_faults_of_every_stage_are_refused_as_in_sqlite(client, faulty_data, db, out, size):
     foundation.ingest(faulty_data, db)

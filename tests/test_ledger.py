@@ -79,7 +79,7 @@ def test_a_package_of_which_nothing_can_be_read_is_told(store, monkeypatch):
         raise OSError(28, "No space left on device", "METADATA")
 
     monkeypatch.setattr(ledger, "version", fail)
-    ledger._versions.cache_clear()
+    ledger.versions.cache_clear()
 
     with pytest.raises(StoreError, match=r"test\.db: METADATA cannot be read, No space left on device; mend that"):
         begin_run(store, "another", {})
