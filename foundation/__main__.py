@@ -67,6 +67,8 @@ def _ingest(options: argparse.Namespace) -> int:
         show_json(told, indent=2)
     else:
         _show_run(run)
+        if options.to:
+            _show_workers(str(options.to), run)
         if any(load.rejected for load in run.loads):
             show_line(
                 f"What was refused, where and why: foundation rejects --db {options.to or options.db}", is_error=True
@@ -99,6 +101,13 @@ def _load_on_cluster(options: argparse.Namespace) -> Run:
             options.data, options.to, client=client, sources=_sources(options), only=options.source,
             range_size=options.range_size, again=options.again, progress=progress,
         )  # fmt: skip
+
+
+def _show_workers(out: str, run: Run) -> None:
+    from foundation.parts import workers_of
+
+    if workers := workers_of(out, run.run_id):
+        show_table(("worker", "parts", "MB read", "seconds", "peak MB"), workers, title="Workers")
 
 
 def _show_run(run: Run) -> None:

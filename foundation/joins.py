@@ -6,6 +6,7 @@ the key of one before it in the file.
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import dask.dataframe as dd
@@ -19,7 +20,7 @@ from foundation.put import MISSING
 from foundation.scan import Error
 from foundation.source import Source
 
-GROUP = 2_000_000  # records whose keys one task joins
+GROUP = 500_000  # records whose keys one task joins
 _TEXT, _WHOLE = pd.ArrowDtype(pa.string()), pd.ArrowDtype(pa.int64())
 _REFUSED = {"part": _WHOLE, "record": _WHOLE, "column": _TEXT, "value": _TEXT, "code": _TEXT, "first": _WHOLE}
 _PLAIN = {"_part": "part", "_record": "record"}
@@ -40,13 +41,22 @@ def refused(out: str, source: Source, parts: Sequence[Judged], parents: Mapping[
     for column, parent in parents.items():
         rows, orphans = _orphans(out, rows, column, parent)
         found.append(orphans)
-    for column in parents:
-        rows = rows[rows[column].isnull() | rows[f"_has_{column}"].notnull()]
-    found.append(_doubled(rows[[*source.keys, "_record", "_part"]], list(source.keys)))
+    if not _ascend(parts):
+        for column in parents:
+            rows = rows[rows[column].isnull() | rows[f"_has_{column}"].notnull()]
+        found.append(_doubled(rows[[*source.keys, "_record", "_part"]], list(source.keys)))
+    if not found:
+        return dd.from_pandas(_meta(), npartitions=1)
     together = dd.concat(found)
     if sum(one.stored for one in parts) <= GROUP:
         return together.repartition(npartitions=1)
     return together.shuffle(on="part")
+
+
+def _ascend(parts: Sequence[Judged]) -> bool:
+    """Whether each key is greater than the one before, as in most files: then none is there twice."""
+    ends = [one.keys or () for one in parts if one.stored]
+    return all(ends) and all(first[-1] < second[0] for first, second in pairwise(ends))
 
 
 def reasons(source: Source, found: Any) -> Iterator[tuple[int, dict[int, list[Error]]]]:

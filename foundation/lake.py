@@ -259,7 +259,8 @@ def _term(column: Column) -> Term:
 
 def _said(sql: str) -> str:
     """SQL as SQLite takes it in DuckDB's words: `IS` between any two values, and `[^` in a pattern of GLOB."""
-    sql = sql.replace(" IS NOT ?", " IS DISTINCT FROM ?").replace(" IS ?", " IS NOT DISTINCT FROM ?")
+    sql = re.sub(r"\bIS NOT (?!NULL\b|DISTINCT\b)", "IS DISTINCT FROM ", sql)
+    sql = re.sub(r"\bIS (?!NOT\b|NULL\b|DISTINCT\b)", "IS NOT DISTINCT FROM ", sql)
     return re.sub("(?<= GLOB )'[^']*'", lambda pattern: pattern[0].replace("[^", "[!"), sql)
 
 

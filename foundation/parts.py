@@ -5,11 +5,15 @@ the same time or after a break, gives the same files, and one whose files are th
 """
 
 import json
+import os
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
+from itertools import islice
+from operator import lt
 from typing import Any
 from uuid import uuid4
 
@@ -43,7 +47,8 @@ _REJECTS = pa.schema(
 class Judged:
     """What came of a part: files with the records in them, None where there are none, and columns with bad values.
 
-    `failed` has for each column how many values were refused, and the least of them.
+    `failed` has for each column how many values were refused, and the least of them; `keys` are the first and the last
+    key of the rows, if each is greater than the one before.
     """
 
     part: Part
@@ -52,8 +57,10 @@ class Judged:
     rejects: tuple[str, ...] = ()
     rejected: int = 0
     failed: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    keys: Sequence[Any] | None = None
     seconds: float = 0.0
     rss_bytes: int = 0
+    worker: str = ""  # host and process
 
 
 def exists(out: str) -> bool:
@@ -92,6 +99,18 @@ def parts_of(load: Mapping[str, Any]) -> list[Judged]:
     return found
 
 
+def workers_of(out: str, run_id: str) -> list[tuple[str, int, float, float, float]]:
+    """For each worker of a run the parts it judged, their megabytes, its seconds, and its peak memory in megabytes."""
+    parts = [part for load in read_manifest(out)["loads"] if load["run_id"] == run_id for part in parts_of(load)]
+    told = []
+    for worker in sorted({part.worker for part in parts}):
+        own = [part for part in parts if part.worker == worker]
+        size = sum(one.part.end.byte - one.part.start.byte for one in own)
+        seconds, peak = sum(one.seconds for one in own), max(one.rss_bytes for one in own)
+        told.append((worker, len(own), size / 1e6, seconds, peak / 1e6))
+    return told
+
+
 @contextmanager
 def _whole(address: str) -> Iterator[Any]:
     """A file to be written that appears when it is whole."""
@@ -121,7 +140,7 @@ def judge_part(source: Source, out: str, address: str, part: Part, name: str, *,
     if files.exists(path) and not is_again:
         with files.open(path, "rb") as file:
             return parts_of({"parts": [json.loads(parquet.read_metadata(file).metadata[b"foundation"])]})[0]
-    began, memory, counts = time.perf_counter(), Memory(limit=2**63), [0, 0]
+    began, memory, counts, keys = time.perf_counter(), Memory(limit=2**63), [0, 0], _Keys(source)
     failed: dict[str, tuple[int, str]] = {}
     # Of the two files that of the rows appears last: where it is, all is.
     with (
@@ -133,14 +152,36 @@ def judge_part(source: Source, out: str, address: str, part: Part, name: str, *,
             kept.add(_columns(source, verdict))
             refused.add(_rejects(source, chunk, verdict.rejected))
             _count_failed(failed, verdict.rejected)
+            keys.add(verdict.columns)
             counts[0] += len(verdict.records)
             counts[1] += len(verdict.rejected)
             memory.sample()
         seconds = time.perf_counter() - began
         made = (rejects,) if counts[1] else ()
-        judged = Judged(part, rows, counts[0], made, counts[1], failed, seconds, memory.peak)
+        worker = f"{socket.gethostname()}:{os.getpid()}"
+        judged = Judged(part, rows, counts[0], made, counts[1], failed, keys.ends, seconds, memory.peak, worker)
         kept.tell(judged)
     return judged
+
+
+class _Keys:
+    """Looks whether keys ascend, and remembers the first and the last of those that do."""
+
+    def __init__(self, source: Source) -> None:
+        self._at = source.position(source.keys[0])
+        self._ascend = len(source.keys) == 1
+        self._first: list[Any] = []
+        self._last: Any = None
+
+    @property
+    def ends(self) -> list[Any] | None:
+        return [*self._first, self._last] if self._ascend and self._first else None
+
+    def add(self, columns: Sequence[Sequence[Any]]) -> None:
+        if self._ascend and (keys := columns[self._at]):
+            is_behind = not self._first or self._last < keys[0]
+            self._ascend = is_behind and all(map(lt, keys, islice(keys, 1, None)))
+            self._first, self._last = self._first or [keys[0]], keys[-1]
 
 
 def chunks(address: str, source: Source, part: Part) -> Iterator[Chunk]:
@@ -176,9 +217,9 @@ def refuse(
                     if record in here
                 ]
                 refused.add(_rejects(source, chunk, damaged))
-    return Judged(
-        judged.part, rows, judged.stored - len(errors), (*judged.rejects, rejects), judged.rejected + len(errors),
-        judged.failed, judged.seconds, judged.rss_bytes,
+    return replace(
+        judged, rows=rows, stored=judged.stored - len(errors),
+        rejects=(*judged.rejects, rejects), rejected=judged.rejected + len(errors),
     )  # fmt: skip
 
 
