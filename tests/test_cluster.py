@@ -108,7 +108,7 @@ def test_faults_of_every_stage_are_refused_as_in_sqlite(client, faulty_data, db,
 
 def test_the_corpus_of_faults_is_refused_as_in_sqlite(client, tmp_path):
     clean = make_faultless(tmp_path)
-    for at, batch in enumerate(islice(batches(clean, seed=0), 3, None, 1 if IS_SOAK else 13)):
+    for at, batch in enumerate(islice(batches(clean, seed=0), 3, None, 1 if IS_SOAK else 19)):
         data, db, out = (tmp_path / f"{what}{at}" for what in ("data", "db", "out"))
         data.mkdir()
         for name in ALL:
@@ -261,7 +261,7 @@ def test_a_killed_worker_costs_its_tasks_only(client, undisturbed, out):
     pids = set(client.run(os.getpid).values())
     killed = Killed(out, min(pids))
 
-    ingest(data, out, client=client, range_size=900)
+    ingest(data, out, client=client, range_size=2_000)
 
     killed.join(5)
     client.wait_for_workers(2, timeout=30)
@@ -276,12 +276,12 @@ def start(*command: str | Path) -> subprocess.Popen[str]:
 def test_a_killed_client_has_lost_nothing(client, undisturbed, out):
     data, db = undisturbed
     address = client.scheduler.address
-    with start("foundation", "ingest", data, "--to", out, "--cluster", address, "--range-size", "900") as loading:
+    with start("foundation", "ingest", data, "--to", out, "--cluster", address, "--range-size", "2000") as loading:
         Killed(out, loading.pid, parts=9)
         loading.communicate()
     assert loading.returncode == -signal.SIGKILL
 
-    run = ingest(data, out, client=client, range_size=900)
+    run = ingest(data, out, client=client, range_size=2_000)
 
     assert "complete" in {load.status for load in run.loads}
     assert not list(out.rglob("*.tmp"))
@@ -297,7 +297,7 @@ def test_a_killed_scheduler_is_told_of_and_has_lost_nothing(client, undisturbed,
         while not place.exists():
             time.sleep(0.05)
         address = json.loads(place.read_text())["address"]
-        loading = start("foundation", "ingest", data, "--to", out, "--cluster", address, "--range-size", "900")
+        loading = start("foundation", "ingest", data, "--to", out, "--cluster", address, "--range-size", "2000")
         Killed(out, scheduler.pid, parts=9)
         told = loading.communicate(timeout=90)[1]
     finally:
@@ -309,7 +309,7 @@ def test_a_killed_scheduler_is_told_of_and_has_lost_nothing(client, undisturbed,
     assert "Traceback" not in told
     assert "the scheduler has ended, or can no longer be reached; see to it and run the same command again" in told
 
-    ingest(data, out, client=client, range_size=900)
+    ingest(data, out, client=client, range_size=2_000)
 
     require_same(out, db)
 
