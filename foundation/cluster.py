@@ -13,7 +13,7 @@ import pickle
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -33,6 +33,7 @@ from foundation.hints import explain_column
 from foundation.ingest import Progress, Run, choose
 from foundation.joins import reasons, refused
 from foundation.ledger import Load, new_run_id, versions
+from foundation.lock import write_lock
 from foundation.parts import (
     Judged,
     clear,
@@ -120,6 +121,7 @@ def ingest(
     only: Iterable[str] = (),
     range_size: int = RANGE,
     again: bool = False,
+    wait_s: float = 10,
     run_id: str | None = None,
     progress: Progress = lambda load, done, size: None,
 ) -> Run:
@@ -127,7 +129,8 @@ def ingest(
 
     Both may be addresses of fsspec that all workers reach. Files are read in ranges of *range_size* bytes. A folder
     holds one delivery: a file that is there is skipped, or loaded anew if its source or what it refers to is another.
-    What was cut off goes on where it stopped when the same is asked for again; with *again* all is done anew.
+    What was cut off goes on where it stopped when the same is asked for again; with *again* all is done anew. While
+    another process loads into a folder at a path, at most *wait_s* seconds are waited.
 
     Raises SourceError when *data* has none of the files, StoreError when *out* cannot be written or holds another
     delivery, SchemaError for a source that refers to itself, FoundationError when the cluster ends or a file changes.
@@ -137,11 +140,11 @@ def ingest(
     sources = in_order(sources)
     if own := [s.name for s in sources if s.name in s.references.values()]:
         raise SchemaError(f"{own[0]} refers to itself, which no join can follow; load it into a database with --db")
-    (folder, is_local), (out, _) = _address(data), _address(out)
+    (folder, is_local), (out, is_ours) = _address(data), _address(out)
     chosen = choose(sources, only, Path(folder) if is_local else None)
     run = {"run_id": run_id or new_run_id(), "started": now(), "versions": versions(), "data": str(data)}
-    job = _Job(client, out, run, range_size, again, progress, read_manifest(out))
-    with _told(client):
+    with write_lock(Path(out), wait_s=wait_s) if is_ours else nullcontext(), _told(client):
+        job = _Job(client, out, run, range_size, again, progress, read_manifest(out))
         files = [_begin(job, source, f"{folder}/{source.file_name}") for source in chosen]
         for file in files:
             _settle(job, file)

@@ -26,6 +26,7 @@ pytest.importorskip("distributed", reason="the extra `cluster` is not installed"
 from distributed import Client
 
 from foundation.cluster import connect, ingest
+from foundation.lock import write_lock
 
 ROOT = Path(__file__).parents[1]
 DELIVERY = Path(os.environ.get("FOUNDATION_DELIVERY", ROOT / "data/sample"))  # eight files, perhaps real ones
@@ -312,6 +313,11 @@ def test_a_killed_scheduler_is_told_of_and_has_lost_nothing(client, undisturbed,
     ingest(data, out, client=client, range_size=2_000)
 
     require_same(out, db)
+
+
+def test_one_process_loads_into_a_folder_at_a_time(client, data, out):
+    with write_lock(out, wait_s=0), pytest.raises(foundation.StoreError, match="is writing to it"):
+        ingest(data, out, client=client, wait_s=0)
 
 
 def test_nobody_at_an_address_is_told_in_words(data, out, capsys):
