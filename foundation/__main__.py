@@ -96,11 +96,15 @@ def _load_on_cluster(options: argparse.Namespace) -> Run:
     except ImportError as error:
         told = f"{error.name} is not here; --to is for a cluster: pip install 'foundation[cluster]'"
         raise FoundationError(told) from error
-    with connect(options.cluster, workers=options.workers) as client, show_progress() as progress:
-        return ingest_on(
-            options.data, options.to, client=client, sources=_sources(options), only=options.source,
-            range_size=options.range_size, again=options.again, progress=progress,
-        )  # fmt: skip
+    try:
+        with connect(options.cluster, workers=options.workers) as client, show_progress() as progress:
+            return ingest_on(
+                options.data, options.to, client=client, sources=_sources(options), only=options.source,
+                range_size=options.range_size, again=options.again, progress=progress,
+            )  # fmt: skip
+    except KeyboardInterrupt as error:
+        told = "stopped on request; run the same command again, it goes on where it stopped"
+        raise FoundationError(f"{options.to}: {told}") from error
 
 
 def _show_workers(out: str, run: Run) -> None:

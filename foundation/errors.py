@@ -31,6 +31,10 @@ class SourceError(FoundationError):
         super().__init__(message)
         self.code = code
 
+    def __reduce__(self) -> tuple[type["SourceError"], tuple[str, str]]:
+        """So that one that was raised on another machine arrives with both."""
+        return SourceError, (self.code, str(self))
+
 
 class StoreError(FoundationError):
     """The database cannot be opened, read or written."""

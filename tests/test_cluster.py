@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -234,18 +235,18 @@ def test_a_key_of_several_columns_and_sources_of_ones_own(client, tmp_path, out)
 
 
 class Killed(Thread):
-    """Sends SIGKILL to a process as soon as so many parts are there."""
+    """Sends a signal to a process as soon as so many parts are there."""
 
-    def __init__(self, out: Path, pid: int, parts: int = 3) -> None:
+    def __init__(self, out: Path, pid: int, parts: int = 3, number: int = signal.SIGKILL) -> None:
         super().__init__(daemon=True)
-        self.out, self.pid, self.parts = out, pid, parts
+        self.out, self.pid, self.parts, self.number = out, pid, parts, number
         self.start()
 
     def run(self) -> None:
         while len(list(self.out.glob("*/*.parquet"))) < self.parts:
             time.sleep(0.005)
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.pid, self.number)
 
 
 @pytest.fixture(scope="module")
@@ -313,6 +314,22 @@ def test_a_killed_scheduler_is_told_of_and_has_lost_nothing(client, undisturbed,
     ingest(data, out, client=client, range_size=2_000)
 
     require_same(out, db)
+
+
+def test_an_error_arrives_from_another_process_as_it_was():
+    error = pickle.loads(pickle.dumps(foundation.SourceError("not_found", "x.csv: no such file")))  # noqa: S301
+
+    assert (error.code, str(error)) == ("not_found", "x.csv: no such file")
+
+
+def test_a_load_that_is_interrupted_says_so(undisturbed, out):
+    with start("foundation", "ingest", undisturbed[0], "--to", out, "--range-size", "700") as loading:
+        Killed(out, loading.pid, parts=9, number=signal.SIGINT)
+        told = loading.communicate()[1]
+
+    assert loading.returncode == 2
+    assert "Traceback" not in told
+    assert "stopped on request; run the same command again" in told
 
 
 def test_one_process_loads_into_a_folder_at_a_time(client, data, out):
