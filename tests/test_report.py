@@ -1,8 +1,10 @@
 """A report, made for real: kernels, pages, indexes."""
 
+import gc
 import json
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -15,7 +17,7 @@ import foundation
 from foundation import stats
 from foundation.__main__ import main
 from foundation.report import page as pages
-from foundation.report.engine import run_notebook
+from foundation.report.engine import close_loop, run_notebook
 from foundation.report.indexes import write_index_of_runs
 from foundation.report.kernels import forked_kernels
 from foundation.report.result import Report
@@ -226,6 +228,20 @@ def test_a_cell_that_takes_too_long_is_told(tmp_path, kernels):
     notebook = notebook_of(tmp_path / "n.ipynb", "import time\ntime.sleep(60)")
 
     assert "longer than 1 s" in run_notebook(notebook, tmp_path / "out.ipynb", {}, cell_timeout_s=1, kernels=kernels)
+
+
+def test_a_cell_that_takes_too_long_leaves_nothing_to_complain_about(tmp_path, kernels, caplog):
+    notebook = notebook_of(tmp_path / "n.ipynb", "import time\ntime.sleep(1.3)")
+
+    def run() -> None:
+        run_notebook(notebook, tmp_path / "out.ipynb", {}, cell_timeout_s=1, kernels=kernels)
+        close_loop()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(run).result()
+    gc.collect()
+
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
 
 
 def said_by(tmp_path: Path, code: str, kernels: type[AsyncKernelManager]) -> str:

@@ -103,9 +103,7 @@ def _run(
     report: Report, page: Page, given: dict[str, Any], how: dict[str, Any], after: "list[Future[Page | None]]"
 ) -> Page | None:
     """Run a notebook and make its page; none for a source that is not loaded because a load before it was stopped."""
-    from jupyter_core.utils import ensure_event_loop
-
-    from foundation.report.engine import run_notebook
+    from foundation.report.engine import close_loop, run_notebook
     from foundation.report.page import make_page
 
     wait(after)
@@ -114,7 +112,7 @@ def _run(
     sys.stderr.write(f"{page.name} {page.source}".rstrip() + "\n")  # in one piece, for two may write
     copy = report.folder / page.notebook
     page.failure = run_notebook(_notebook(page.name), copy, given, **how)
-    ensure_event_loop().close()  # papermill leaves one in each thread
+    close_loop()
     page.title = make_page(
         copy, report.folder / page.href, run_id=report.run_id, name=page.source, failure=page.failure
     )
