@@ -32,6 +32,14 @@ def explain_column(column: str, failed: int, read: int, sample: str) -> str:
     return f"{told}: {why}" if why else told
 
 
+def explain_encoding(failed: int, sample: str, read: int, encoding: str) -> str:
+    """Why *failed* of *read* records hold bytes as in *sample* that are no text, and what to do about it."""
+    return (
+        f"{failed:,} of {read:,} records are no {encoding} text, such as '{visible(sample, 40)}': export the file as "
+        "UTF-8, or declare its encoding, such as encoding='cp1252'"
+    )
+
+
 def reason(sample: str) -> str | None:
     """What is odd about a value like this and what to do about it, if it is one of the known ways to write."""
     return next((hint for pattern, hint in _HINTS if re.fullmatch(pattern, sample)), None)

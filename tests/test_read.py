@@ -364,7 +364,7 @@ REFUSED: dict[str, tuple[bytes | Callable[[Path], object], str, str]] = {
     "a BOM": (b"\xef\xbb\xbf", "empty_file", "the file is empty"),
     "a BOM and blank lines": (b"\xef\xbb\xbf\r\n\n", "empty_file", "the file is empty"),
     "a spreadsheet": (b"PK\x03\x04\x14\0\x06\0", "not_text", "perhaps a spreadsheet (.xlsx); export it as CSV"),
-    "gzip": (gzip.compress(HEADER), "not_text", "no CSV text but compressed with gzip; unpack it"),
+    "gzip": (gzip.compress(HEADER), "not_text", "compressed with gzip; let its name end with .gz, or unpack it"),
     "UTF-16": (HEADER.decode().encode("utf-16"), "not_text", "no CSV text but UTF-16 text; export it as UTF-8"),
     "UTF-16 without BOM": (HEADER.decode().encode("utf-16-le"), "not_text", "a NUL byte"),
     "NUL bytes": (b"\0" * 100_000, "not_text", "its first line cannot be read as column names: a NUL byte"),
