@@ -269,8 +269,10 @@ def _export(options: argparse.Namespace) -> int:
 
 def _draft(options: argparse.Namespace) -> int:
     from foundation.draft import draft
+    from foundation.grammar import Dialect
 
-    drafted = draft(options.file, _sources(options))
+    delimiter = options.delimiter.replace("\\t", "\t")
+    drafted = draft(options.file, _sources(options), Dialect(delimiter, options.encoding))
     print(drafted.text, end="")
     told = "Keep it in a file (… > my_sources.py) and settle its doubts. Then: "
     show_line(f"{told}foundation check {options.file.parent} --sources my_sources.py", is_error=True)

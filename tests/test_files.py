@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import pytest
-from backports import zstd
 from conftest import query
 
 import foundation
 from foundation import Format, Record, ahead
 from foundation.__main__ import main
 from foundation.errors import SchemaError, SourceError
-from foundation.files import paths_of
+from foundation.files import paths_of, zstd
 from foundation.memory import Watch
 from foundation.read import Reader
 from foundation.source import Source
