@@ -1,6 +1,7 @@
 """What went wrong with a whole column, in words: one sentence instead of ten thousand rejects."""
 
 import re
+from collections.abc import Iterable
 
 from foundation.errors import visible
 
@@ -23,6 +24,17 @@ _HINTS = (
     (r"-?\d+\.0+", "whole numbers written with a decimal point; export the column as whole numbers"),
     (r"\s+\S.*|\S.*\s+", "values with white space around them; export them without"),
 )  # fmt: skip
+
+
+def explain_columns(failed: Iterable[tuple[str, int, str]], read: int) -> list[str]:
+    """Why columns fail: name, how many of the *read* records, a sample; those that fail alike are told together."""
+    alike: dict[str, list[tuple[str, int, str]]] = {}
+    for column, count, sample in failed:
+        alike.setdefault(reason(sample) or column, []).append((column, count, sample))
+    return [
+        explain_column(", ".join(column for column, *_ in some), max(count for _, count, _ in some), read, some[0][2])
+        for some in alike.values()
+    ]
 
 
 def explain_column(column: str, failed: int, read: int, sample: str) -> str:

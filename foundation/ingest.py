@@ -12,7 +12,7 @@ from foundation.ahead import Step, profile_of, steps
 from foundation.display import table
 from foundation.errors import FoundationError, SchemaError, SourceError
 from foundation.files import left_out, paths_of
-from foundation.hints import explain_column, explain_encoding
+from foundation.hints import explain_columns, explain_encoding
 from foundation.ledger import Load
 from foundation.memory import Memory
 from foundation.profile import Profile
@@ -272,8 +272,7 @@ def _finish(store: Store, source: Source, load: Load, digest: str, profile: Prof
     began = time.perf_counter()
     counted = _count_rows(store, source, load)
     with store.transaction():
-        for column, failed, sample in ledger.failed_columns(store, load):
-            load.warnings.append(explain_column(column, failed, load.read, sample))
+        load.warnings += explain_columns(ledger.failed_columns(store, load), load.read)
         if (found := ledger.undecoded(store, load))[0] * 100 >= max(load.read, 1):
             load.warnings.append(explain_encoding(*found, load.read, source.dialect.encoding))
         load.status, load.sha256 = "complete", digest
