@@ -277,7 +277,7 @@ class Reader:
                 raise SourceError("not_text", f"{path}: no CSV text but {what}")
         lines, header, damage = scan_header(line.removeprefix(_BOM), self._lines.one, self._dialect)
         if damage:
-            hint = self._other_separator(line.decode(errors="replace"))
+            hint = self._other_separator(line.decode(errors="replace")) or self._other_encoding(line)
             raise SourceError("not_text", f"{path}: its first line cannot be read as column names: {damage}{hint}")
         lines = [*blank, line, *lines[1:]]
         self._sha.update(b"".join(lines))
@@ -301,6 +301,13 @@ class Reader:
             c.kind is int and c.header == self.header[0] for c in (source.columns if source else ())
         )
         return [self.header.index(name) for name in wanted]
+
+    def _other_encoding(self, header: bytes) -> str:
+        try:
+            header.decode(self._dialect.encoding)
+        except UnicodeDecodeError:
+            return "; export the file as UTF-8, or declare its encoding, such as encoding='cp1252'"
+        return ""
 
     def _missing(self, path: Path, missing: list[str], wanted: list[str]) -> str:
         hint = self._other_separator(self.header[0]) if len(self.header) == 1 else ""

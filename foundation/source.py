@@ -199,6 +199,7 @@ class Record(BaseModel):
             else f"{cls.__module__}:{cls.__qualname__}",
         )
         _require_consistent(source, cls.__name__)
+        _require_pattern(files, cls.__name__)
         cls.__source__ = source
 
 
@@ -270,12 +271,18 @@ def _require_consistent(source: Source, declared: str) -> None:
         raise SchemaError(f"{declared}: {', '.join(both)} cannot be a column and the old name of another")
     if not source.name.isidentifier() or keyword.iskeyword(source.name) or source.name.startswith(("_", "sqlite")):
         raise SchemaError(f"{declared}: {source.name!r} cannot name a table; use a plain identifier")
-    if Path(source.files).is_absolute() or ".." in Path(source.files).parts:
-        raise SchemaError(f"{declared}: files={source.files!r} leads out of the delivery's folder; name files in it")
     if not all(c.required for c in source.columns if c.name in source.keys):
         raise SchemaError(f"{declared}: the key {source.key} may not be optional")
     if formatted := {c.name for c in source.columns if c.format} & {*source.keys, *source.references}:
         raise SchemaError(f"{declared}: {', '.join(formatted)}: keys are compared as they stand; they take no Format")
+
+
+def _require_pattern(files: str, declared: str) -> None:
+    parts = Path(files).parts
+    if any("**" in part and part != "**" for part in parts):
+        raise SchemaError(f"{declared}: files={files!r}: `**` stands for folders, alone between two `/`")
+    if Path(files).is_absolute() or ".." in parts:
+        raise SchemaError(f"{declared}: files={files!r} leads out of the delivery's folder; name files in it")
 
 
 def in_order(sources: Iterable[Source]) -> tuple[Source, ...]:

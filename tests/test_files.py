@@ -3,11 +3,12 @@
 import gzip
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Annotated
 
 import pytest
-from conftest import query
+from conftest import in_child, kill_at, query, snapshot
 
 import foundation
 from foundation import Format, Record, ahead
@@ -15,6 +16,7 @@ from foundation.__main__ import main
 from foundation.errors import SchemaError, SourceError
 from foundation.files import paths_of, zstd
 from foundation.memory import Watch
+from foundation.migrate import migrate
 from foundation.read import Reader
 from foundation.source import Source
 
@@ -242,6 +244,26 @@ def test_a_pattern_stays_in_the_folder(files):
         source(files=files)
 
 
+def test_a_pattern_is_one_that_can_be_looked_for(months):
+    assert len(paths_of(source(files="**/2025*.csv"), months)) == 4
+    with pytest.raises(SchemaError, match=r"files='a\*\*/b.csv': `\*\*` stands for folders, alone between two `/`"):
+        source(files="a**/b.csv")
+
+
+@pytest.mark.parametrize("call", range(1, 9))
+def test_killed_at_any_chunk_several_packed_files_come_to_the_same(months, call):
+    foundation.ingest(months, months / "whole.db", sources=[MONTHS], chunk_size=3)
+
+    def die() -> None:
+        kill_at("save_chunk", call)
+        load(months, MONTHS, chunk_size=3)
+
+    assert in_child(die) == -signal.SIGKILL
+    load(months, MONTHS, chunk_size=3)
+
+    assert snapshot(months / "x.db") == snapshot(months / "whole.db")
+
+
 def test_a_load_of_several_files_goes_on_where_it_stopped(months):
     asked = iter([False, False, True])
 
@@ -386,6 +408,25 @@ def test_rejects_of_a_dialect_are_explained_exported_corrected_and_released(tmp_
 
     assert '"raw": "1;Köln;1.5\\n"' in told
     assert query(tmp_path / "x.db", "SELECT sale_id, shop FROM sales") == [(1, "Köln"), (3, "Gießen")]
+
+
+def test_rows_that_a_migration_rejects_are_kept_in_the_dialect_and_come_back(tmp_path):
+    def declare(kind: object) -> Source:
+        class Sale(Record, table="sales", key="sale_id", delimiter=";", encoding="cp1252"):
+            sale_id: int
+            shop: kind
+
+        return Sale.__source__
+
+    db = tmp_path / "x.db"
+    (tmp_path / "sales.csv").write_bytes("sale_id;shop\n1;Köln, Süd\n2;5\n".encode("cp1252"))
+    load(tmp_path, declare(str))
+
+    migrate(db, [declare(int)])
+    assert query(db, "SELECT raw FROM _rejects") == ["1;Köln, Süd\r\n".encode("cp1252")]
+    migrate(db, [declare(str)])
+
+    assert query(db, "SELECT sale_id, shop FROM sales ORDER BY 1") == [(1, "Köln, Süd"), (2, "5")]
 
 
 def test_german_decimals_between_semicolons(tmp_path):
