@@ -20,7 +20,7 @@ from foundation.migrate import migrate
 from foundation.read import Reader
 from foundation.source import Source
 
-BIG = 20_000  # records
+BIG = 100_000  # records: more than is read at a time
 
 
 def source(**keywords) -> Source:
@@ -95,13 +95,15 @@ def test_a_second_process_reads_packed_files_too(tmp_path, monkeypatch):
         "class Sale(Record, table='sales', key='sale_id', delimiter=';', encoding='cp1252'):\n"
         "    sale_id: int\n    shop: str\n    amount: float\n"
     )
-    content = text(1, 3_000, mark=";").encode("cp1252") + b'3001;"x;1\n'
+    content = text(1, 3_000, mark=";").replace(";1500.5", ";abc").encode("cp1252") + b'3001;"x;1\n'
     (tmp_path / "sales.csv.gz").write_bytes(gzip.compress(content))
 
     (declared,) = foundation.load_sources(tmp_path / "mine.py")
 
-    assert load(tmp_path, declared) == [("complete", 3_001, 3_000, 0, 0, 1)]
-    assert query(tmp_path / "x.db", "SELECT raw FROM _rejects") == [b'3001;"x;1\n']
+    assert load(tmp_path, declared) == [("complete", 3_001, 2_999, 0, 0, 2)]
+    assert query(tmp_path / "x.db", "SELECT raw FROM _rejects ORDER BY record") == [
+        '1500;"Café ""1500"",\nMünchen; 1";abc\n'.encode("cp1252"), b'3001;"x;1\n'
+    ]  # fmt: skip
 
 
 BROKEN = {
@@ -284,7 +286,7 @@ DIALECTS = [(";", "utf-8"), ("\t", "cp1252"), ("|", "latin-1"), (";", "mac_roman
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 @pytest.mark.parametrize(("mark", "encoding"), DIALECTS)
 def test_a_declared_dialect_is_read_as_it_stands(tmp_path, mark, encoding, newline):
-    content = text(1, 40, mark=mark).replace("\n", newline)
+    content = text(1, 40, mark=mark).replace(f"{mark}20.5", f"{mark}abc").replace("\n", newline)
     damaged = [f'41{mark}"x{mark}1', f"42{mark}y{mark}2.5", f"43{mark}y", f"44{mark}y{mark}z{mark}"]
     content += newline.join([*damaged, ""])
     (tmp_path / "sales.csv").write_bytes(content.encode(encoding))
@@ -292,14 +294,15 @@ def test_a_declared_dialect_is_read_as_it_stands(tmp_path, mark, encoding, newli
 
     told = load(tmp_path, declared, chunk_size=7)
 
-    assert told == [("complete", 44, 41, 0, 0, 3)]
+    assert told == [("complete", 44, 40, 0, 0, 4)]
     assert rows(tmp_path)[0] == (1, f'Café "1",{newline}München; 1', 1.5)
     written = (tmp_path / "sales.csv").read_bytes()
     found = query(
         tmp_path / "x.db",
         "SELECT code, raw, byte_start, byte_end FROM _rejects JOIN _errors USING (reject_id) ORDER BY reject_id",
     )
-    assert [code for code, *_ in found] == ["unclosed_quote", "too_few_fields", "too_many_fields"]
+    assert [code for code, *_ in found] == ["float_parsing", "unclosed_quote", "too_few_fields", "too_many_fields"]
+    assert found[0][1].startswith(f'20{mark}"Caf'.encode())
     assert all(written[start:end] == raw for _, raw, start, end in found)
 
 

@@ -69,6 +69,7 @@ def test_what_is_split_is_what_is_read_with_care_and_by_csv(block, width):
 @given(
     st.binary(max_size=40) | PARTS, st.integers(1, 3), st.sampled_from(";\t|^ ~"), st.sampled_from(["utf-8", "latin-1"])
 )
+@example(b'1,12 High\nStreet",x\n2,b,c\n', 3, ";", "utf-8")
 def test_another_separator_in_the_place_of_commas_gives_the_same(block, width, mark, encoding):
     other = block.translate(bytes.maketrans(b"," + mark.encode(), mark.encode() + b","))
     back = str.maketrans({",": mark, mark: ","})

@@ -368,11 +368,8 @@ REFUSED: dict[str, tuple[bytes | Callable[[Path], object], str, str]] = {
     "UTF-16": (HEADER.decode().encode("utf-16"), "not_text", "no CSV text but UTF-16 text; export it as UTF-8"),
     "UTF-16 without BOM": (HEADER.decode().encode("utf-16-le"), "not_text", "a NUL byte"),
     "NUL bytes": (b"\0" * 100_000, "not_text", "its first line cannot be read as column names: a NUL byte"),
-    "Latin-1": (
-        "stop_id,näme
-".encode("latin-1"), "not_text",
-        "byte 2 of the field is not UTF-8: invalid continuation byte; export the file as UTF-8, or declare its encoding",
-    ),
+    "Latin-1": ("stop_id,näme\n".encode("latin-1"), "not_text", "byte 2 of the field is not UTF-8"),
+    "a header in cp1252": ("näme\n".encode("cp1252"), "not_text", "or declare its encoding, such as encoding='cp1252'"),
     "old Mac lines": (HEADER.replace(b"\n", b"\r1,"), "not_text", "a carriage return without a line feed"),
     "a broken header": (b'stop_id,"name\n1,Ann\n', "not_text", "its closing quote is missing"),
     "a huge line": (lambda path: path.write_bytes(b"a" * 40 * 2**20), "not_text", "a field of more than 4,194,304"),
