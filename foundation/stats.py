@@ -200,15 +200,50 @@ def attention(database: Database, run_id: str) -> list[str]:
     points += [f"{load['called']}: {visible(w, 400)}" for load in files for w in load["warnings"]]
     why = [reason for reason in reasons(database, run_id=run_id) if reason["stage"] != "file"]
     why.sort(key=lambda reason: reason["stage"] == "relation")  # what waits for a parent is repaired with the parent
-    points += [f"{r['source']}: {r['errors']:,} × {r['code']} {r['column'] or ''}".rstrip() for r in why]
+    points += [
+        f"{r['source']}: {r['errors']:,} × {r['code']} {r['column'] or ''}".rstrip() + _first(r) for r in why[:6]
+    ]
+    if rest := why[6:]:
+        points.append(f"{len(rest):,} more reasons why records were refused, {sum(r['errors'] for r in rest):,} errors")
     points += [f"{change['source']}: {change['told']}" for change in drift(database, run_id)]
+    points += [
+        f"{check['source']}: {check['share']:.0%} of {check['of']:,} rows break the check {check['name']}"
+        for check in broken_checks(database, files)
+        if check["share"] > 0.1
+    ]
+    return points
+
+
+def _first(reason: dict[str, Any]) -> str:
+    line = f" in line {reason['first_line']:,}" if reason["first_line"] else ""
+    return f", first{line}: {visible(reason['value'] or reason['message'], 60)}"
+
+
+def broken_checks(database: Database, files: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The checks that rows of these loads break, the greatest share first, each with keys of some of the rows."""
+    found = []
     for load in files:
         stored = load["inserted"] + load["updated"] + load["unchanged"]
-        for check in checks_of(database, load["load_id"]):
-            if check["rows"] > 0.1 * stored:
-                share = f"{check['rows'] / stored:.0%} of {stored:,} rows"
-                points.append(f"{load['called']}: {share} break the check {check['name']}")
-    return points
+        keys = _examples(database, load["load_id"])
+        found += [
+            check
+            | {
+                "source": load["called"],
+                "of": stored,
+                "share": check["rows"] / stored,
+                "keys": keys.get(check["name"], [])[:3],
+            }
+            for check in checks_of(database, load["load_id"])
+            if check["rows"]
+        ]
+    return sorted(found, key=lambda check: -check["share"])
+
+
+def _examples(database: Database, load_id: int) -> dict[str, list[str]]:
+    """For each check keys, as text, of some rows of a load that broke it."""
+    found = database.rows("SELECT value FROM _stats WHERE load_id = ? AND kind = 'examples'", (load_id,)).fetchone()
+    kept = json.loads(found[0])["keys"] if found else {}
+    return {name: [", ".join(map(str, key)) for key in keys] for name, keys in kept.items()}
 
 
 def _mappings(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:

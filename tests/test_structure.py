@@ -28,7 +28,7 @@ LEVELS = [
     {"report.show", "report.client", "report.page", "report.basis", "draft"},
     {"report.engine", "report.kernels", "report.manifest"},
     {"report.result"},
-    {"report.again"},
+    {"report.again", "report.indexes"},
     {"report.run"},
     {"report.verify", "doctor"},
     {"__init__", "__main__", "report.__init__"},

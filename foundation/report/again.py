@@ -28,7 +28,7 @@ def unchanged(out: Path, db: Path, basis: list[Entity]) -> Report | str:
     """Why another run is to be made; the last one if its result stands."""
     last = last_run(out, basis_now := outlined(basis))
     if not last:
-        return f"{out} has none yet of this delivery into this database"
+        return "there is none yet of this delivery into this database"
     run = f"run {last.folder.name}"
     if changed := [name for name, *_ in changes(last.basis, basis_now) if name != "parameter again"]:
         return f"{_listed(changed)} changed since {run}"
