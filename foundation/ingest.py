@@ -1,6 +1,7 @@
 """Load a delivery: read, judge and store each file, parents first, so that it can be stopped and goes on."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -10,7 +11,7 @@ from pathlib import Path
 from foundation import delivery, ledger
 from foundation.ahead import Step, profile_of, steps
 from foundation.display import table
-from foundation.errors import FoundationError, SchemaError, SourceError
+from foundation.errors import FoundationError, SchemaError, SourceError, visible
 from foundation.files import left_out, paths_of
 from foundation.hints import explain_columns, explain_encoding
 from foundation.ledger import Load
@@ -37,9 +38,23 @@ class Run:
     status: str
     loads: tuple[Load, ...]
 
+    @property
+    def called(self) -> list[str]:
+        """For each load its source, with the name of the file where a source has several."""
+        files = Counter(load.source for load in self.loads if load.kind == "file")
+        return [
+            f"{load.source}, {visible(Path(load.path).name, 80)}"
+            if load.kind == "file" and files[load.source] > 1
+            else load.source
+            for load in self.loads
+        ]
+
     def _repr_html_(self) -> str:
         columns = ("source", "status", "read", "inserted", "updated", "unchanged", "rejected", "seconds")
-        rows = [[getattr(load, name) for name in columns] for load in self.loads]
+        rows = [
+            [called, *(getattr(load, name) for name in columns[1:])]
+            for called, load in zip(self.called, self.loads, strict=True)
+        ]
         return table(columns, rows, caption=f"Run {self.run_id}: {self.status}")
 
 

@@ -104,7 +104,7 @@ class Reader:
     """
 
     def __init__(self, path: Path, source: Source | None, dialect: Dialect = COMMAS) -> None:
-        self._dialect = source.dialect if source else dialect
+        self._source, self._dialect = source, source.dialect if source else dialect
         self.warnings: list[str] = []
         self._file: BinaryIO
         self._file, self.size = open_file(path, source.max_unpacked if source else UNPACKED_LIMIT)
@@ -296,7 +296,6 @@ class Reader:
             self.warnings.append(f"unknown columns are left out: {_listed(unknown)}")
         if not source and (hint := self._other_separator(wanted[0]) if len(wanted) == 1 else ""):
             raise SourceError("not_text", f"{path}: its first line names a single column{hint}")
-        self._source = source
         self._is_numbered = any(
             c.kind is int and c.header == self.header[0] for c in (source.columns if source else ())
         )
@@ -306,7 +305,8 @@ class Reader:
         try:
             header.decode(self._dialect.encoding)
         except UnicodeDecodeError:
-            return "; export the file as UTF-8, or declare its encoding, such as encoding='cp1252'"
+            way = "declare its encoding, such as encoding='cp1252'" if self._source else "draft it with --encoding"
+            return f"; export the file as UTF-8, or {way}"
         return ""
 
     def _missing(self, path: Path, missing: list[str], wanted: list[str]) -> str:
@@ -319,8 +319,11 @@ class Reader:
     def _other_separator(self, header: str) -> str:
         own = self._dialect.delimiter
         other = None if own in header else next((mark for mark in SEPARATORS if mark in header), None)
+        if not other:
+            return ""
+        way = f"declare delimiter={other!r}" if self._source else f"draft it with --delimiter {other!r}"
         told = f"; the fields seem to be separated by {other!r}, export the file with"
-        return f"{told} {'commas' if own == ',' else repr(own)}, or declare delimiter={other!r}" if other else ""
+        return f"{told} {'commas' if own == ',' else repr(own)}, or {way}"
 
 
 def reread(raws: Iterable[tuple[int, bytes, list[str]]], source: Source) -> Chunk:

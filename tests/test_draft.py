@@ -206,7 +206,7 @@ def test_records_that_are_damaged_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("id;name\n1;a\n", "separated by ';', export the file with commas"),
+        ("id;name\n1;a\n", "separated by ';', export the file with commas, or draft it with --delimiter ';'"),
         ('"id";"name"\n1;a\n', "separated by ';', export the file with commas"),
         ("id,name,name\n1,a,b\n", "the header has name more than once; keep one of them"),
         ("id,name\n", "no record that can be read"),

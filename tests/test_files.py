@@ -199,6 +199,7 @@ def test_each_file_is_a_load_of_its_own_in_the_order_of_the_names(months):
 
     assert [Path(one.path).name for one in run.loads] == ["2025-01.csv", "2025-02.csv", "2025-03.csv", "2025-04.csv.gz"]
     assert [(one.status, one.inserted) for one in run.loads] == [("complete", 5)] * 4
+    assert run.called[3] == "sales, 2025-04.csv.gz"
     assert load(months, MONTHS) == [("skipped", 0, 0, 0, 0, 0)] * 4
     (months / "sales" / "2025-05.csv").write_text(text(50, 54))
     assert load(months, MONTHS)[4] == ("complete", 5, 5, 0, 0, 0)
