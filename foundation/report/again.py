@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from foundation.files import paths_of
 from foundation.query import Database
 from foundation.report.basis import Entity, changes, stood_on
 from foundation.report.manifest import last_run, outlined
@@ -17,10 +18,10 @@ def basis_of(
     data: Path, chosen: Sequence[Source], notebooks: list[Path], given: dict[str, Any], sqlite: str
 ) -> list[Entity]:
     """What a run depends on that loads *chosen* with these parameters."""
-    files = [data / source.file_name for source in chosen]
-    declared = [Path(given["sources"])] if given.get("sources") else []
+    inputs = {path: path.relative_to(data).as_posix() for source in chosen for path in paths_of(source, data)}
+    inputs |= {path: path.name for path in map(Path, filter(None, [given.get("sources")]))}
     only = ",".join(source.name for source in chosen)
-    return stood_on([*files, *declared], notebooks, given | {"only": only}, sqlite=sqlite)
+    return stood_on(inputs, notebooks, given | {"only": only}, sqlite=sqlite)
 
 
 def unchanged(out: Path, db: Path, basis: list[Entity]) -> Report | str:

@@ -9,6 +9,7 @@ from typing import Any
 from foundation.ahead import WORTH_IT
 from foundation.delivery import SOURCES
 from foundation.errors import ReportError, visible
+from foundation.files import paths_of
 from foundation.ingest import choose
 from foundation.ledger import end_run, new_run_id
 from foundation.query import Database
@@ -74,7 +75,7 @@ def _database(db: Path) -> tuple[int, str]:
 
 def _side_by_side(chosen: Sequence[Source], data: Path) -> int:
     """How many notebooks run at a time: a large file keeps two processors busy by itself."""
-    files = [data / source.file_name for source in chosen]
+    files = [path for source in chosen for path in paths_of(source, data)]
     return 1 if any(file.is_file() and file.stat().st_size >= WORTH_IT for file in files) else 2
 
 
@@ -155,16 +156,18 @@ def _close(
     write_manifest(
         report.folder, report.run_id, basis, times=(report.began, now()), failure="; ".join(failures) or None,
         before=before, content=held, loads=told.loads,
-        actions=[_action(report, page, basis, held) for page in report.pages],
+        actions=[_action(report, page, basis, held, told.loads) for page in report.pages],
     )  # fmt: skip
 
 
-def _action(report: Report, page: Page, basis: list[Entity], tables: Iterable[str]) -> Entity:
+def _action(
+    report: Report, page: Page, basis: list[Entity], tables: Iterable[str], told: Iterable[Mapping[str, Any]]
+) -> Entity:
     """What a notebook did: made its page out of a file, or out of the tables if it is about all."""
     from foundation.report.engine import times_of
 
-    inputs = [e["@id"] for e in basis if e["@id"].startswith("file:") and e["name"] == f"{page.source}.csv"]
-    used = inputs if page.source else [f"#content/{table}" for table in tables]
+    uris = {Path(load["path"]).as_uri() for load in told if load["source"] == page.source}
+    used = [e["@id"] for e in basis if e["@id"] in uris] if page.source else [f"#content/{table}" for table in tables]
     return action(
         f"#{report.run_id}/{page.stem}", f"{page.name} {page.source}".rstrip(), f"#notebook/{page.name}",
         times_of(report.folder / page.notebook), page.failure, used=used, made=[page.notebook, page.href],
