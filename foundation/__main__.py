@@ -116,13 +116,13 @@ def _show_workers(out: str, run: Run) -> None:
 
 def _show_run(run: Run) -> None:
     rows = [
-        (load.source, load.status, *(getattr(load, name) for name in _COUNTS), load.seconds, load.peak_rss_bytes / 1e6)
-        for load in run.loads
+        (called, load.status, *(getattr(load, name) for name in _COUNTS), load.seconds, load.peak_rss_bytes / 1e6)
+        for called, load in zip(run.called, run.loads, strict=True)
     ]
     show_table(("source", "status", *_COUNTS, "seconds", "peak MB"), rows, title=f"Run {run.run_id}: {run.status}")
-    for load in run.loads:
+    for called, load in zip(run.called, run.loads, strict=True):
         for warning in load.warnings:
-            show_line(f"{load.source}: {warning}", is_error=True)
+            show_line(f"{called}: {warning}", is_error=True)
 
 
 def _exit_status(status: str, read: int, rejected: int, options: argparse.Namespace) -> int:
@@ -299,8 +299,10 @@ def _export(options: argparse.Namespace) -> int:
 
 def _draft(options: argparse.Namespace) -> int:
     from foundation.draft import draft
+    from foundation.grammar import Dialect
 
-    drafted = draft(options.file, _sources(options))
+    delimiter = options.delimiter.replace("\\t", "\t")
+    drafted = draft(options.file, _sources(options), Dialect(delimiter, options.encoding))
     print(drafted.text, end="")
     told = "Keep it in a file (… > my_sources.py) and settle its doubts. Then: "
     show_line(f"{told}foundation check {options.file.parent} --sources my_sources.py", is_error=True)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from foundation.errors import FoundationError
+from foundation.grammar import Dialect
 from foundation.profile import Figures, Kind, Profile
 from foundation.read import Chunk, Damaged, Piece, Position, Reader
 from foundation.scan import Error
@@ -61,7 +62,7 @@ def steps(path: Path, source: Source, reader: Reader, *, workers: int) -> Iterat
         env=os.environ | _KEEPS_MEMORY,
     ) as worker:  # fmt: skip
         try:
-            yield _Asked(path, given, worker.stdin, BufferedReader(worker.stdout, 2**16)), worker.pid  # type: ignore[arg-type,type-var]  # pipes
+            yield _Asked(path, source.dialect, given, worker.stdin, BufferedReader(worker.stdout, 2**16)), worker.pid  # type: ignore[arg-type,type-var]  # pipes
         finally:
             worker.kill()
 
@@ -101,8 +102,8 @@ def _kind(source: Source, column: Column) -> Kind:
 class _Asked:
     """Steps that a worker takes, some of them ahead of their time."""
 
-    def __init__(self, path: Path, given: dict[str, Any], to: BinaryIO, back: BinaryIO) -> None:
-        self._path, self._to, self._from = path, to, back
+    def __init__(self, path: Path, dialect: Dialect, given: dict[str, Any], to: BinaryIO, back: BinaryIO) -> None:
+        self._path, self._dialect, self._to, self._from = path, dialect, to, back
         self._waiting = 0
         self._send(given)
 
@@ -132,7 +133,8 @@ class _Asked:
         chunk = Chunk(Position(*told["start"]), Position(*told["end"]), digest=told["digest"])
         for start, end, spans, width, size in told["pieces"]:
             block = self._receive(size)
-            chunk.pieces.append(Piece(Position(*start), Position(*end), block, spans=spans, width=width))
+            piece = Piece(Position(*start), Position(*end), block, spans=spans, width=width, dialect=self._dialect)
+            chunk.pieces.append(piece)
         rejected = [
             Damaged(record, [Error(*error) for error in errors], key) for record, errors, key in told["rejected"]
         ]

@@ -29,7 +29,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from foundation.delivery import SOURCES
 from foundation.errors import FoundationError, SchemaError, SourceError, StoreError
-from foundation.hints import explain_column
+from foundation.files import PACKED, left_out, paths_of
+from foundation.hints import explain_columns, explain_encoding
 from foundation.ingest import Progress, Run, choose
 from foundation.joins import reasons, refused
 from foundation.ledger import Load, new_run_id, versions
@@ -145,7 +146,7 @@ def ingest(
     run = {"run_id": run_id or new_run_id(), "started": now(), "versions": versions(), "data": str(data)}
     with write_lock(Path(out), wait_s=wait_s) if is_ours else nullcontext(), _told(client):
         job = _Job(client, out, run, range_size, again, progress, read_manifest(out))
-        files = [_begin(job, source, f"{folder}/{source.file_name}") for source in chosen]
+        files = [_begin(job, source, _file_of(source, folder, is_local=is_local)) for source in chosen]
         for file in files:
             _settle(job, file)
         loads = [_finish(job, file, {s.name: s for s in sources}) for file in files]
@@ -158,6 +159,20 @@ def _address(place: str | Path) -> tuple[str, bool]:
     files, path = fsspec.url_to_fs(str(place))
     is_local = isinstance(files, LocalFileSystem)
     return (path if is_local else str(place)).rstrip("/"), is_local
+
+
+def _file_of(source: Source, folder: str, *, is_local: bool) -> str:
+    """The path or the address of the one file of a source."""
+    if not is_local:
+        return f"{folder}/{source.pattern}"
+    first, *more = paths_of(source, Path(folder))
+    if more:
+        raise SourceError(
+            "not_found",
+            f"{folder}: {source.name} has {len(more) + 1} files, and a folder of Parquet takes one file of a source; "
+            "load them into a database with --db",
+        )
+    return str(first)
 
 
 @contextmanager
@@ -183,10 +198,14 @@ def _begin(job: _Job, source: Source, address: str) -> _File:
         with open_reader(address, source) as reader:
             file.first, file.load.bytes = reader.at, reader.size
             file.load.header, file.load.warnings = reader.header, reader.warnings
+            beside = [] if "://" in address else left_out(Path(address))
+            file.load.warnings += [f"{other.name} is there, too, and left out: keep one of them" for other in beside]
     except SourceError as refusal:
         file.refusal = refusal
         return file
     size = job.known(source.name).get("range_size", job.range_size)
+    if address.endswith(PACKED):  # what is in it can only be read from its start
+        size = max(file.load.bytes, 1)
     starts = list(range(file.first.byte, file.load.bytes, size))
     file.stops = [*starts[1:], file.load.bytes][: len(starts)]
     file.found = [
@@ -249,7 +268,7 @@ def _finish(job: _Job, file: _File, sources: Mapping[str, Source]) -> Load:
     load.inserted, load.rejected = sum(one.stored for one in judged), sum(one.rejected for one in judged)
     load.peak_rss_bytes = max((one.rss_bytes for one in judged), default=0)
     _require_conserved(job, load, judged)
-    load.warnings += _failed_columns(load, judged)
+    load.warnings += _failed_columns(source, load, judged)
     load.status, load.seconds = "complete", sum(one.seconds for one in judged)
     _enter(job, file, judged, identity=identity, rejects=[name for one in judged for name in one.rejects])
     return load
@@ -309,13 +328,18 @@ def _require_conserved(job: _Job, load: Load, judged: Sequence[Judged]) -> None:
         raise StoreError(f"{load.path}: records do not add up: {told}")
 
 
-def _failed_columns(load: Load, judged: Sequence[Judged]) -> list[str]:
-    """A sentence for each column in which nine tenths of the records are refused."""
+def _failed_columns(source: Source, load: Load, judged: Sequence[Judged]) -> list[str]:
+    """Sentences on columns in which nine tenths of the records are refused, and on bytes that are no text."""
     failed, least = Counter[str](), dict[str, str]()
     for column, (count, value) in (pair for one in judged for pair in one.failed.items()):
         failed[column] += count
         least[column] = min(value, least.get(column, value))
-    return [explain_column(c, n, load.read, least[c]) for c, n in sorted(failed.items()) if n >= 0.9 * load.read]
+    undecoded = failed.pop("", 0)
+    told = [(c, n, least[c]) for c, n in sorted(failed.items()) if n >= 0.9 * load.read]
+    warnings = explain_columns(told, load.read)
+    if undecoded * 100 >= max(load.read, 1):
+        warnings.append(explain_encoding(undecoded, least[""], load.read, source.dialect.encoding))
+    return warnings
 
 
 def _enter(job: _Job, file: _File, judged: Sequence[Judged], *, identity: str, rejects: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from foundation.errors import StoreError, visible
+from foundation.grammar import COMMAS
 from foundation.ledger import Load, read_load
 from foundation.query import Database
 from foundation.read import Chunk, Reader, reread
@@ -65,7 +66,7 @@ def _export_source(
             for reject in _rejects(database, source, code):
                 fields, raw = _fields(source, reject), reject.pop("_raw")
                 told = "; ".join(f"{e['column'] or 'record'}: {e['message']}" for e in reject["errors"])
-                text = "" if fields else visible(raw.decode(errors="backslashreplace"), 30_000)
+                text = "" if fields else visible(raw.decode(source.dialect.encoding, "backslashreplace"), 30_000)
                 yield [reject["reject_id"], told, *(fields or [""] * len(source.columns)), text]
                 del reject["_header"]
                 lossless.write(json.dumps(reject | {"raw_base64": base64.b64encode(raw).decode()}) + "\n")
@@ -121,7 +122,8 @@ def repair(store: Store, sources: Sequence[Source], data: Path, run_id: str) -> 
 
 
 def _repair_source(store: Store, source: Source, path: Path, run_id: str) -> Repaired:
-    marked = replace(source, columns=(Column(REJECT_ID, REJECT_ID, int, required=True), *source.columns))
+    columns = (Column(REJECT_ID, REJECT_ID, int, required=True), *source.columns)
+    marked = replace(source, columns=columns, dialect=COMMAS)  # that of the export
     result = Repaired([], 0, [])
     with Reader(path, marked) as reader:
         while chunk := reader.chunk(_CHUNK):

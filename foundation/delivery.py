@@ -15,10 +15,11 @@ Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0)]
 Rating = Annotated[int, Field(ge=1, le=5)]
 
-# Six digits, and ten to thirteen digits with or without a plus: what the real files hold. A spreadsheet that
-# took such texts for numbers has cut their leading zeros and plus signs; the checks name the rows it did that to.
+# Six digits; ten, eleven with a zero before them, or twelve with a plus: what the real files hold. A spreadsheet that
+# took such texts for numbers has cut their zeros and plus signs; the checks name the rows it did that to, but not a
+# telephone number of eleven digits, which is as good as another one without its zero.
 PINCODE = "length(pincode) = 6 AND pincode NOT GLOB '*[^0-9]*'"
-PHONE = "length({0}) BETWEEN 10 AND 13 AND ltrim({0}, '+') NOT GLOB '*[^0-9]*'"
+PHONE = "length({0}) IN (10, 11, 13) AND ltrim({0}, '+') NOT GLOB '*[^0-9]*'"
 
 
 class Client(

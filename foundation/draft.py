@@ -1,14 +1,17 @@
 """Propose a source for an unknown file: the types, the key, the references that all of its records allow."""
 
+import glob
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import closing
-from dataclasses import replace
+from contextlib import ExitStack, closing
+from dataclasses import asdict, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from foundation.errors import SourceError, visible
+from foundation.files import paths_of, unpacked_beside
+from foundation.grammar import COMMAS, Dialect
 from foundation.hints import reason
 from foundation.proposal import Field, Proposal, identifier, names_of, singular
 from foundation.read import Reader
@@ -35,35 +38,36 @@ class Draft(NamedTuple):
     is_whole: bool
 
 
-def draft(path: Path, known: Sequence[Source]) -> Draft:
+def draft(path: Path, known: Sequence[Source], dialect: Dialect = COMMAS) -> Draft:
     """Read the whole file and propose its source; files of *known* sources in the same folder may be referred to.
 
-    Raises SourceError when it is no CSV file with commas and a header of different names, or has no records.
+    Raises SourceError when it is no CSV file in this dialect with a header of different names, or has no records.
     """
-    with closing(Survey(path)) as survey:
-        table = identifier(path.stem, "records")
+    name = (unpacked_beside(path) or path).name
+    with closing(Survey(path, dialect)) as survey:
+        table = identifier(Path(name).stem, "records")
         fields = [Field(survey.column(at), name) for at, name in enumerate(names_of(survey.header))]
         for one in fields:
             _decide(one)
-        doubts = list(_doubts(survey, path, table))
+        doubts = list(_doubts(survey))
         is_known_by_key = _choose_key(survey, fields, doubts)
         parents = [s for s in known if len(s.keys) == 1 and table not in with_parents(known, [s.name])]
         for one in fields:
             if not one.is_key and one.facts.filled and one.kind in ("int", "str"):
                 _refer(survey, one, path, [s for s in parents if _is_named_after(one, s)])
-    proposal = Proposal(path.name, survey.records, table, fields, doubts, known)
+    files = "" if name == f"{table}.csv" else glob.escape(name)
+    written = {"files": files} | {n: v for n, v in asdict(dialect).items() if v != getattr(COMMAS, n)}
+    proposal = Proposal(path.name, survey.records, table, fields, doubts, known, written)
     return Draft(proposal.text(), is_known_by_key and not survey.damaged)
 
 
-def _doubts(survey: Survey, path: Path, table: str) -> Iterator[str]:
+def _doubts(survey: Survey) -> Iterator[str]:
     """What is to be said of the file as a whole."""
     if first := survey.first_damaged:
         yield (
             f"{survey.damaged:,} records cannot be read and will be refused; the first is record {first.record:,}: "
             + first.errors[0].message
         )
-    if f"{table}.csv" != path.name:
-        yield f"the file of the table {table} is looked for as {table}.csv; name it so"
 
 
 def words_of(name: str) -> list[str]:
@@ -197,8 +201,9 @@ def _refer(survey: Survey, one: Field, path: Path, parents: Sequence[Source]) ->
             continue
         alone = replace(parent, columns=(key,), references={}, indexes=(), checks={})
         try:
-            with Reader(path.with_name(parent.file_name), alone) as reader:
-                count, first = survey.strangers(one.facts.at, _rows(reader))
+            with ExitStack() as opened:
+                readers = [opened.enter_context(Reader(p, alone)) for p in paths_of(parent, path.parent)]
+                count, first = survey.strangers(one.facts.at, _rows(readers))
         except SourceError as error:
             if error.code != "not_found" or ":" not in parent.home:  # nobody asked for those of this package
                 one.doubts.append(f"named after {parent.name}, whose keys could not be looked at: {error}")
@@ -206,16 +211,17 @@ def _refer(survey: Survey, one: Field, path: Path, parents: Sequence[Source]) ->
         if not count:
             one.parent, one.vocabulary = parent.name, ()
             one.doubts.clear()  # they were about words
-            one.evidence.append(f"all are keys of {parent.file_name}")
+            one.evidence.append(f"all are keys of {parent.pattern}")
             return
         if count <= one.facts.filled // 2:
-            told = f"{count:,} of {one.facts.filled:,} values are no keys of {parent.file_name}, such as"
+            told = f"{count:,} of {one.facts.filled:,} values are no keys of {parent.pattern}, such as"
             one.doubts.append(f"{told} '{visible(first, 40)}', so it is not declared to refer to it")
 
 
-def _rows(reader: Reader) -> Iterator[Sequence[str]]:
-    while chunk := reader.chunk(_BATCH):
-        yield from chunk.rows
+def _rows(readers: Sequence[Reader]) -> Iterator[Sequence[str]]:
+    for reader in readers:
+        while chunk := reader.chunk(_BATCH):
+            yield from chunk.rows
 
 
 def _is_named_after(one: Field, parent: Source) -> bool:

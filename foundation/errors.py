@@ -24,7 +24,7 @@ class SchemaError(FoundationError):
 class SourceError(FoundationError):
     """A CSV file is refused before its first record.
 
-    `code` is one of `not_found`, `not_text`, `empty_file`, `missing_column`, `duplicate_column`.
+    `code` is one of `not_found`, `not_unpacked`, `not_text`, `empty_file`, `missing_column`, `duplicate_column`.
     """
 
     def __init__(self, code: str, message: str) -> None:

@@ -71,10 +71,10 @@ def _place(database: Database, table: str, told: dict[str, Any]) -> dict[str, An
         (table, told["origin"], told["record"]),
     ).fetchone()
     names = ("line", "last_line", "byte_start", "byte_end", "raw")
+    source = database.sources.get(table)
     if kept:
         note = "corrected: the bytes are those before the correction" if kept[-1] else None
-        return dict(zip(names, (*kept[:4], _text(kept[4])), strict=True)) | {"note": note}
-    source = database.sources.get(table)
+        return dict(zip(names, (*kept[:4], _text(kept[4], source)), strict=True)) | {"note": note}
     nothing = dict.fromkeys(names)
     if source is None:
         return nothing | {"note": "the source is not declared here; name its file with --sources"}
@@ -87,7 +87,7 @@ def _place(database: Database, table: str, told: dict[str, Any]) -> dict[str, An
     if not chunk:
         return nothing | {"note": "the file is no longer the one that was loaded"}
     place, raw = chunk.locate(told["record"])
-    return dict(zip(names, (*place[1:], _text(raw)), strict=True)) | {"note": None}
+    return dict(zip(names, (*place[1:], _text(raw, source)), strict=True)) | {"note": None}
 
 
 def _read(database: Database, source: Source, told: dict[str, Any]) -> Chunk | None:
@@ -127,9 +127,9 @@ def _rejects(database: Database, table: str, key: str) -> list[dict[str, Any]]:
     )
     names = [column for column, *_ in cursor.description]
     found = [dict(zip(names, row, strict=True)) for row in cursor]
-    return [reject | {"raw": _text(reject["raw"])} for reject in found]
+    return [reject | {"raw": _text(reject["raw"], database.sources.get(table))} for reject in found]
 
 
-def _text(raw: bytes) -> str:
-    """Bytes of a file as text: what is no UTF-8 as escapes."""
-    return raw.decode(errors="backslashreplace")
+def _text(raw: bytes | None, source: Source | None) -> str | None:
+    """Bytes of a file as text: what is none in its encoding as escapes."""
+    return None if raw is None else raw.decode(source.dialect.encoding if source else "utf-8", "backslashreplace")

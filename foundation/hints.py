@@ -1,6 +1,7 @@
 """What went wrong with a whole column, in words: one sentence instead of ten thousand rejects."""
 
 import re
+from collections.abc import Iterable
 
 from foundation.errors import visible
 
@@ -25,11 +26,30 @@ _HINTS = (
 )  # fmt: skip
 
 
+def explain_columns(failed: Iterable[tuple[str, int, str]], read: int) -> list[str]:
+    """Why columns fail: name, how many of the *read* records, a sample; those that fail alike are told together."""
+    alike: dict[str, list[tuple[str, int, str]]] = {}
+    for column, count, sample in failed:
+        alike.setdefault(reason(sample) or column, []).append((column, count, sample))
+    return [
+        explain_column(", ".join(column for column, *_ in some), max(count for _, count, _ in some), read, some[0][2])
+        for some in alike.values()
+    ]
+
+
 def explain_column(column: str, failed: int, read: int, sample: str) -> str:
     """Why *failed* of *read* records fail in *column* in the way *sample* does."""
     told = f"{column}: {failed:,} of {read:,} records are refused for values like '{visible(sample, 40)}'"
     why = reason(sample)
     return f"{told}: {why}" if why else told
+
+
+def explain_encoding(failed: int, sample: str, read: int, encoding: str) -> str:
+    """Why *failed* of *read* records hold bytes as in *sample* that are no text, and what to do about it."""
+    return (
+        f"{failed:,} of {read:,} records are no {encoding} text, such as '{visible(sample, 40)}': export the file as "
+        "UTF-8, or declare its encoding, such as encoding='cp1252'"
+    )
 
 
 def reason(sample: str) -> str | None:

@@ -1,6 +1,7 @@
 """Load a delivery: read, judge and store each file, parents first, so that it can be stopped and goes on."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -10,8 +11,9 @@ from pathlib import Path
 from foundation import delivery, ledger
 from foundation.ahead import Step, profile_of, steps
 from foundation.display import table
-from foundation.errors import FoundationError, SchemaError, SourceError
-from foundation.hints import explain_column
+from foundation.errors import FoundationError, SchemaError, SourceError, visible
+from foundation.files import left_out, paths_of
+from foundation.hints import explain_columns, explain_encoding
 from foundation.ledger import Load
 from foundation.memory import Memory
 from foundation.profile import Profile
@@ -36,9 +38,23 @@ class Run:
     status: str
     loads: tuple[Load, ...]
 
+    @property
+    def called(self) -> list[str]:
+        """For each load its source, with the name of the file where a source has several."""
+        files = Counter(load.source for load in self.loads if load.kind == "file")
+        return [
+            f"{load.source}, {visible(Path(load.path).name, 80)}"
+            if load.kind == "file" and files[load.source] > 1
+            else load.source
+            for load in self.loads
+        ]
+
     def _repr_html_(self) -> str:
         columns = ("source", "status", "read", "inserted", "updated", "unchanged", "rejected", "seconds")
-        rows = [[getattr(load, name) for name in columns] for load in self.loads]
+        rows = [
+            [called, *(getattr(load, name) for name in columns[1:])]
+            for called, load in zip(self.called, self.loads, strict=True)
+        ]
         return table(columns, rows, caption=f"Run {self.run_id}: {self.status}")
 
 
@@ -71,7 +87,7 @@ def ingest(
     progress: Progress = lambda load, done, size: None,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> Run:
-    """Load the files `<source>.csv` in the folder *data* into the database *db*, which is made if need be.
+    """Load the files in the folder *data*, `<source>.csv` or those declared, into *db*, which is made if need be.
 
     *only* names the sources to load, all by default; *chunk_size* is in records, *memory_limit* in bytes. A file
     that was loaded and has not changed is skipped unless *again*; one whose load was cut off goes on where it
@@ -118,11 +134,11 @@ def choose(sources: Sequence[Source], only: Iterable[str], data: Path | None) ->
 
 
 def _require_delivery(data: Path, chosen: list[Source]) -> None:
-    wanted = ", ".join(s.file_name for s in chosen)
+    wanted = ", ".join(s.pattern for s in chosen)
     if not data.is_dir():
         what = "is a file; name the folder it is in" if data.exists() else "no such folder"
         raise SourceError("not_found", f"{data}: {what}; wanted is a folder with {wanted}")
-    if not any((data / s.file_name).exists() for s in chosen):
+    if not any(path.exists() for s in chosen for path in paths_of(s, data)):
         there = sorted(p.name for p in data.iterdir())
         shown = ", ".join(there[:8]) + (" …" if len(there) > 8 else "")
         raise SourceError("not_found", f"{data}: none of {wanted} is there, but {shown or 'nothing at all'}")
@@ -131,9 +147,10 @@ def _require_delivery(data: Path, chosen: list[Source]) -> None:
 def _load_files(job: _Job, chosen: list[Source], data: Path) -> list[Load]:
     loads: list[Load] = []
     for source in chosen:
-        loads.append(_load_file(job, source, data / source.file_name))
-        if loads[-1].status == "stopped":
-            break
+        for path in paths_of(source, data):
+            loads.append(_load_file(job, source, path))
+            if loads[-1].status == "stopped":
+                return loads
     return loads
 
 
@@ -172,10 +189,11 @@ def _begin(job: _Job, source: Source, path: Path, reader: Reader) -> Load:
     """Decide what there is to do: nothing, go on with a load that was cut off, read on, or read all."""
     load = Load(source.name, str(path), reader.size, source.fingerprint, job.run_id)
     load.header, load.warnings = reader.header, list(reader.warnings)
+    load.warnings += [f"{other.name} is there, too, and left out: keep one of them" for other in left_out(path)]
     last = ledger.last_load(job.store, source, str(path))
     if last and not job.again and last.fingerprint == source.fingerprint:
         at, digest = ledger.checkpoint(job.store, last) or (reader.at, reader.digest)
-        border = at if last.bytes == reader.size else _border(job.store, path, last, at)
+        border = at if last.bytes == reader.size else _border(job.store, reader, last, at)
         if border and reader.resume(border, digest):
             load = _go_on(job.store, load, last, reader)
     with job.store.transaction():
@@ -184,11 +202,9 @@ def _begin(job: _Job, source: Source, path: Path, reader: Reader) -> Load:
     return load
 
 
-def _border(store: Store, path: Path, last: Load, at: Position) -> Position | None:
+def _border(store: Store, reader: Reader, last: Load, at: Position) -> Position | None:
     """Where the file, whose size has changed, can be read on; None when a record before *at* may go on behind it."""
-    with path.open("rb") as file:
-        file.seek(at.byte - 1)
-        before, behind = file.read(1), file.read(2)
+    before, behind = reader.around(at.byte)
     if not ledger.is_settled(store, last, at):
         return None
     if before == b"\n" or not behind:
@@ -272,8 +288,9 @@ def _finish(store: Store, source: Source, load: Load, digest: str, profile: Prof
     began = time.perf_counter()
     counted = _count_rows(store, source, load)
     with store.transaction():
-        for column, failed, sample in ledger.failed_columns(store, load):
-            load.warnings.append(explain_column(column, failed, load.read, sample))
+        load.warnings += explain_columns(ledger.failed_columns(store, load), load.read)
+        if (found := ledger.undecoded(store, load))[0] * 100 >= max(load.read, 1):
+            load.warnings.append(explain_encoding(*found, load.read, source.dialect.encoding))
         load.status, load.sha256 = "complete", digest
         ledger.waive_superseded(store, load)
         ledger.save_counts(store, source, load, counted)

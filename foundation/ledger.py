@@ -282,6 +282,18 @@ def failed_columns(store: Store, load: Load) -> list[tuple[str, int, str]]:
     ).fetchall()
 
 
+def undecoded(store: Store, load: Load) -> tuple[int, str]:
+    """How many records of a load are no text in its encoding, and the least bad value."""
+    found: tuple[int, str] = store.execute(
+        """
+        SELECT count(DISTINCT reject_id), ifnull(min(value), '') FROM _errors JOIN _rejects USING (reject_id)
+        WHERE load_id = ? AND code IN ('invalid_utf8', 'invalid_encoding')
+        """,
+        (load.load_id,),
+    ).fetchone()
+    return found
+
+
 class Counted(NamedTuple):
     """The rows of a load, and for each check in their order how many of them break it, and keys of some that do."""
 

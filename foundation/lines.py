@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import BinaryIO
 
+from foundation.grammar import COMMAS, Dialect
 from foundation.scan import MAX_FIELD, MAX_RECORD
 
 FIELD_END, RECORD_END = "\x1f", "\x1e"  # in place of the separators outside quotes; a text with them is odd
@@ -64,15 +65,15 @@ class Lines:
         self._ready, self._next = io.BytesIO(block).readlines(), 0
 
 
-def split(block: bytes, width: int) -> list[str] | None:
+def split(block: bytes, width: int, dialect: Dialect = COMMAS) -> list[str] | None:
     """The fields of a sound block of records of *width*, a `RECORD_END` behind each; None if anything is odd."""
-    if (parts := _parts(block)) is None:
+    if (parts := _parts(block, dialect)) is None:
         return None
     ends = f"{FIELD_END}{RECORD_END}{FIELD_END}"
     joined = '"'.join(parts[::2])
     if "\r" in joined:
         joined = joined.replace("\r\n", "\n")
-    outside = joined.replace(",", FIELD_END).replace("\n", ends).split('"')
+    outside = joined.replace(dialect.delimiter, FIELD_END).replace("\n", ends).split('"')
     parts[::2] = [outside[0], *(part or '"' for part in outside[1:-1]), outside[-1]][: len(outside)]
     plain = "".join(parts) + ends * (not block.endswith(b"\n"))
     fields = plain.split(FIELD_END)[:-1]
@@ -82,17 +83,17 @@ def split(block: bytes, width: int) -> list[str] | None:
     return fields if is_even and not is_blank else None
 
 
-def count(block: bytes, width: int) -> int | None:
+def count(block: bytes, width: int, dialect: Dialect = COMMAS) -> int | None:
     """How many records `split` finds in a block, told in a third of the time; None where it gives None."""
     if width == 1:
-        return None if (fields := split(block, width)) is None else len(fields) // 2
-    if (parts := _parts(block)) is None:
+        return None if (fields := split(block, width, dialect)) is None else len(fields) // 2
+    if (parts := _parts(block, dialect)) is None:
         return None
     lines = '"'.join(parts[::2]).removesuffix("\n").split("\n")
-    return len(lines) if {line.count(",") for line in lines} == {width - 1} else None
+    return len(lines) if {line.count(dialect.delimiter) for line in lines} == {width - 1} else None
 
 
-def _parts(block: bytes) -> list[str] | None:
+def _parts(block: bytes, dialect: Dialect) -> list[str] | None:
     """The text of a block cut at its quotes; None if it cannot be sound.
 
     A sound block has what is outside quotes at every second place, and each of these parts is empty (a doubled
@@ -101,17 +102,17 @@ def _parts(block: bytes) -> list[str] | None:
     if len(block) > MAX_FIELD or b"\0" in block or (b"\r" in block and block.count(b"\r") != block.count(b"\r\n")):
         return None
     try:
-        text = block.decode()
+        text = block.decode(dialect.encoding)
     except UnicodeDecodeError:
         return None
     parts = text.split('"')
-    if FIELD_END in text or RECORD_END in text or len(parts) % 2 == 0 or not _are_separators(parts[::2]):
-        return None
-    return parts
+    is_odd = FIELD_END in text or RECORD_END in text or len(parts) % 2 == 0
+    return None if is_odd or not _are_separators(parts[::2], dialect.delimiter) else parts
 
 
-def _are_separators(outside: list[str]) -> bool:
+def _are_separators(outside: list[str], delimiter: str) -> bool:
     """Whether each part that stands outside quotes is empty, or has separators where it meets them."""
-    return all(not part or part[-1] in ",\n" for part in outside[:-1]) and all(
-        not part or part[0] in ",\r\n" for part in outside[1:]
+    ends, begins = f"{delimiter}\n", f"{delimiter}\r\n"
+    return all(not part or part[-1] in ends for part in outside[:-1]) and all(
+        not part or part[0] in begins for part in outside[1:]
     )

@@ -218,5 +218,5 @@ def _raw(source: Source, places: list[int | None], values: tuple[Value, ...]) ->
     texts = [_text(value, str) for value in values]
     fields = [form.write(text) if text and (form := formats.get(at)) else text for at, text in enumerate(texts)]
     file = io.StringIO()
-    write_csv(file, fields, ())
-    return file.getvalue().encode()
+    write_csv(file, fields, (), delimiter=source.dialect.delimiter)
+    return file.getvalue().encode(source.dialect.encoding, "backslashreplace")

@@ -140,10 +140,12 @@ def _add_export(verb: argparse.ArgumentParser) -> None:
 
 def _add_draft(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("file", metavar="FILE.csv", type=Path, help="a file that no source is declared for")
+    verb.add_argument("--delimiter", default=",", metavar="C", help="what separates its fields (a comma); \\t is a tab")
+    verb.add_argument("--encoding", default="utf-8", metavar="E", help="how its text is encoded, as cp1252 (utf-8)")
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", metavar="DATA", type=_place, help="a folder with <source>.csv")
+    parser.add_argument("data", metavar="DATA", type=_place, help="a folder with the files, <source>.csv")
     parser.add_argument("--source", action="append", default=[], metavar="S", help="this source only; may be repeated")
 
 

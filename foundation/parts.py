@@ -47,7 +47,8 @@ _REJECTS = pa.schema(
 class Judged:
     """What came of a part: files with the records in them, None where there are none, and columns with bad values.
 
-    `failed` has for each column how many values were refused, and the least of them; `keys` are the first and the last
+    `failed` has for each column how many values were refused, and the least of them, under no name for records whose
+    bytes are no text; `keys` are the first and the last
     key of the rows, if each is greater than the one before.
     """
 
@@ -313,7 +314,9 @@ def _rejects(source: Source, chunk: Chunk, damaged: Sequence[Damaged]) -> pa.Rec
 
 
 def _count_failed(failed: dict[str, tuple[int, str]], damaged: Sequence[Damaged]) -> None:
-    for error in (error for one in damaged for error in one.errors):
-        if error.stage == "schema" and error.value and error.column:
-            count, least = failed.get(error.column, (0, error.value))
-            failed[error.column] = count + 1, min(least, error.value)
+    for one in damaged:
+        bad = [(e.column, e.value) for e in one.errors if e.stage == "schema" and e.value and e.column]
+        no_text = [e.value or "" for e in one.errors if e.code in ("invalid_utf8", "invalid_encoding")]
+        for column, value in [*bad, *([("", min(no_text))] if no_text else [])]:
+            count, least = failed.get(column, (0, value))
+            failed[column] = count + 1, min(least, value)

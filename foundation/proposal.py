@@ -3,7 +3,7 @@
 import keyword
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from textwrap import wrap
 
@@ -59,6 +59,7 @@ class Proposal:
     fields: list[Field]
     doubts: list[str]
     known: Sequence[Source]
+    written: Mapping[str, str]  # keywords of the class that tell how its files are called and written; empty: as usual
 
     def text(self) -> str:
         """The Python text: a docstring, imports, the class."""
@@ -81,6 +82,7 @@ class Proposal:
         indexes = [f"({_quoted(one.name)},)," for one in self.fields if one.is_indexed]
         lines = [*_comments(self.doubts, ""), f"class {name}(", "    Record,"]
         lines += [f"    table={_quoted(self.table)},", f"    key=({keys})," if ", " in keys else f"    key={keys},"]
+        lines += [f"    {name}={_quoted(value)}," for name, value in self.written.items() if value]
         if references:
             told = ", ".join(f"{_quoted(column)}: {_quoted(table)}" for column, table in references.items())
             lines.append(f"    references={{{told}}},")

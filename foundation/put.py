@@ -1,6 +1,6 @@
 """Rows into their table: the last two stages of judgement, relation and key, need what is stored.
 
-Rows are put as they are. Only when SQLite refuses one are the parents of all rows behind it looked up, at once, and
+Rows are put as they are. Only when SQLite refuses one are the parents of some rows behind it looked up, at once, and
 those without taken out; and where it refuses one for its key, the keys of that row, and of more and more rows behind
 it as long as those are refused, too.
 """
@@ -19,6 +19,9 @@ from foundation.source import Column, Source
 from foundation.store import Store, quote
 from foundation.validate import Row, Value
 
+_AT_ONCE = (
+    200  # rows whose parents are looked up together: what is read for it is in SQLite's cache when they are stored
+)
 Missing = dict[str, dict[Value, str]]  # for each reference the values that lead nowhere, each with its code
 
 
@@ -38,11 +41,11 @@ def put(store: Store, source: Source, rows: list[Row], *, load: int, same_file: 
     A row whose parent is not stored is rejected. So is one whose key a load of *same_file* has stored: the first
     record of a file wins. A row of another load with this key is updated.
     """
-    result, at, count = Put(), 0, 1
-    missing: Missing = {}
+    result, at, count, known = Put(), 0, 1, 0  # the rows before `known` have their parents
     if store.is_rebuilding:
-        _put_carefully(store, source, rows, missing, load, same_file, result)
+        _put_carefully(store, source, rows, {}, load, same_file, result)
         return result
+    has_parents = bool(source.references) and not _own_references(source)
     while at < len(rows):
         left = iter(rows[at:])
         try:
@@ -51,14 +54,18 @@ def put(store: Store, source: Source, rows: list[Row], *, load: int, same_file: 
         except sqlite3.IntegrityError:
             refused = len(rows) - length_hint(left) - 1
         result.inserted += refused - at
-        if refused < len(rows) and not missing and source.references and not _own_references(source):
-            rows, at = _with_parents(store, source, rows[refused:], result), 0
-            missing = {column: {} for column in source.references}  # none of the rows that are left lacks a parent
-            continue
         count = 2 * count if refused == at else 1
-        at = refused + count
-        if refused < len(rows):
-            _put_carefully(store, source, rows[refused:at], missing, load, same_file, result)
+        at = refused
+        if refused == len(rows):
+            break
+        if has_parents and refused >= known:
+            sound = _with_parents(store, source, rows[at : at + _AT_ONCE], result)
+            rows = [*rows[:at], *sound, *rows[at + _AT_ONCE :]]
+            known = at + len(sound)
+            continue
+        at = min(at + count, known) if has_parents else at + count
+        missing: Missing = {column: {} for column in source.references} if has_parents else {}
+        _put_carefully(store, source, rows[refused:at], missing, load, same_file, result)
     result.rejected.sort()
     return result
 

@@ -8,7 +8,6 @@ are judged.
 
 import hashlib
 import io
-import stat
 import sys
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,16 +18,19 @@ from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
 from foundation.errors import SourceError, visible
+from foundation.files import open_file
+from foundation.grammar import COMMAS, SEPARATORS, Dialect
 from foundation.lines import BLOCK, FIELD_END, RECORD_END, Lines, count, split
 from foundation.scan import MAX_RECORD, TORN_LINES, Error, Scanner, scan_header
-from foundation.source import Source
+from foundation.source import UNPACKED_LIMIT, Source
 
 CHUNK_BYTES = 8 * 2**20  # a chunk ends early when it holds more
 _SHORTEST, _LONGEST = 8, 2**14  # lines that are split as a whole; where something odd is among the fewest, with care
 _BOM = b"\xef\xbb\xbf"
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive, perhaps a spreadsheet (.xlsx); export it as CSV",
-    b"\x1f\x8b": "compressed with gzip; unpack it",
+    b"\x1f\x8b": "compressed with gzip; let its name end with .gz, or unpack it",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd; let its name end with .zst, or unpack it",
     b"\xff\xfe": "UTF-16 text; export it as UTF-8",
     b"\xfe\xff": "UTF-16 text; export it as UTF-8",
 }
@@ -98,16 +100,24 @@ class Reader:
     """A CSV file of one source, read chunk by chunk, from its start or from a checkpoint.
 
     Raises SourceError when it cannot be that source's file: not there, no text, empty, columns missing or doubled.
-    Without a source any columns will do. `warnings` names columns that the source does not declare; they are left
-    out. `at` is how far it has read. A *file* that is open already is read, and closed, in place of that at *path*.
+    Without a source any columns will do, in the *dialect*. `warnings` names columns that the source does not declare;
+    they are left out. `at` is how far it has read. Of a packed file all is about what is in it: places, `size`, sha256.
+    A *file* that is open already is read as it is, and closed, in place of that at *path*.
     """
 
-    def __init__(self, path: Path | str, source: Source | None, *, file: BinaryIO | None = None) -> None:
+    def __init__(
+        self, path: Path | str, source: Source | None, dialect: Dialect = COMMAS, *, file: BinaryIO | None = None
+    ) -> None:
+        self._source, self._dialect = source, source.dialect if source else dialect
         self.warnings: list[str] = []
-        self._file = file or _opened(Path(path))
+        self._file: BinaryIO
+        if file:
+            self._file, self.size = file, file.seek(0, io.SEEK_END)
+            file.seek(0)
+        else:
+            self._file, self.size = open_file(Path(path), source.max_unpacked if source else UNPACKED_LIMIT)
         try:
-            self.size = self._file.seek(0, io.SEEK_END)
-            self._file.seek(0)
+            self._require_encoding(path)
             self._lines = Lines(self._file)
             self._sha = hashlib.sha256()
             self._stretch = _LONGEST
@@ -131,6 +141,14 @@ class Reader:
     def digest(self) -> str:
         """Sha256 of what was read so far; after the last chunk, of the whole file."""
         return self._sha.hexdigest()
+
+    def around(self, byte: int) -> tuple[bytes, bytes]:
+        """The byte before a place in the file, and at most two behind it."""
+        back = self._file.tell()
+        self._file.seek(byte - 1)
+        found = self._file.read(1), self._file.read(2)
+        self._file.seek(back)
+        return found
 
     def resume(self, at: Position, digest: str) -> bool:
         """Go on behind *at* if the file has this sha256 up to there; else stay and return False."""
@@ -158,7 +176,7 @@ class Reader:
         at = self._behind_line(byte - 1)
         while at < self.size:
             self.go_to(Position(0, 0, at))
-            if Scanner([self._lines.one()], self._lines.one, self.header).holds(0):
+            if self._scanner([self._lines.one()]).holds(0):
                 break
             at = self._behind_line(at)
         self.go_to(Position(0, 0, at))
@@ -182,7 +200,7 @@ class Reader:
                 self._close(lines)
             block = b"".join(lines)
             end = self.at.byte + len(block)
-            records = count(block, len(self.header)) if end <= stop else None
+            records = count(block, len(self.header), self._dialect) if end <= stop else None
             if records is None or self._is_torn():
                 self._look_at(self.at)
                 while self.chunk(_LONGEST, stop=min(end, stop)):
@@ -239,10 +257,10 @@ class Reader:
         if block.count(b'"') % 2:  # a record that goes on behind the last line leaves a quote open
             self._close(lines)
             block = b"".join(lines)
-        fields = split(block, len(self.header))
+        fields = split(block, len(self.header), self._dialect)
         if fields is None or self._is_torn():
             return None
-        return _Sound(self.at, block, fields, len(self.header), len(lines))
+        return _Sound(self.at, block, fields, len(self.header), len(lines), self._dialect)
 
     def _close(self, lines: list[bytes]) -> None:
         """Extend *lines* up to the next one with a quote that closes, if it is near."""
@@ -257,16 +275,19 @@ class Reader:
     def _is_torn(self) -> bool:
         """Whether the rest of the last record stands in the next lines, torn off."""
         ahead = self._lines.take(TORN_LINES)
-        scanner = Scanner(ahead, self._lines.one, self.header, is_numbered=self._is_numbered)
+        scanner = self._scanner(ahead)
         is_torn = scanner.torn(0, len(self.header)) > 0
         self._lines.give_back(ahead)
         return is_torn
+
+    def _scanner(self, lines: list[bytes]) -> Scanner:
+        return Scanner(lines, self._lines.one, self.header, self._dialect, is_numbered=self._is_numbered)
 
     def _read_carefully(self, lines: list[bytes], limit: int, stop: int) -> "Piece":
         inside = bisect_left(list(accumulate(map(len, lines), initial=self.at.byte)), stop)
         self._lines.give_back(lines[inside:])
         del lines[inside:]
-        scanner = Scanner(lines, self._lines.one, self.header, is_numbered=self._is_numbered)
+        scanner = self._scanner(lines)
         spans = scanner.spans(limit)
         self._lines.give_back(scanner.lines[scanner.used :])
         used = scanner.lines[: scanner.used]
@@ -281,6 +302,7 @@ class Reader:
             records=[number for number, s in numbered if not s.errors],
             damaged=[Damaged(number, s.errors, self._key_of(s.fields)) for number, s in numbered if s.errors],
             spans=[(s.first, s.stop) for s in spans],
+            dialect=self._dialect,
         )
 
     def _key_of(self, fields: list[str]) -> str | None:
@@ -298,6 +320,13 @@ class Reader:
                 at = at._replace(byte=at.byte + len(block))
         return at
 
+    def _require_encoding(self, path: Path | str) -> None:
+        if self._dialect.encoding != "utf-8":
+            told = self._dialect.suspect(self._file.read(BLOCK))
+            if told:
+                raise SourceError("not_text", f"{path}: the text is {told}")
+            self._file.seek(0)
+
     def _read_header(self, path: Path | str) -> list[str]:
         blank: list[bytes] = []
         while (line := self._lines.one()) and not line.removeprefix(_BOM).strip(b"\r\n"):
@@ -307,9 +336,9 @@ class Reader:
         for magic, what in _FOREIGN.items():
             if line.startswith(magic):
                 raise SourceError("not_text", f"{path}: no CSV text but {what}")
-        lines, header, damage = scan_header(line.removeprefix(_BOM), self._lines.one)
+        lines, header, damage = scan_header(line.removeprefix(_BOM), self._lines.one, self._dialect)
         if damage:
-            hint = "" if b"," in line else _other_separator(line.decode(errors="replace"))
+            hint = self._other_separator(line.decode(errors="replace")) or self._other_encoding(line)
             raise SourceError("not_text", f"{path}: its first line cannot be read as column names: {damage}{hint}")
         lines = [*blank, line, *lines[1:]]
         self._sha.update(b"".join(lines))
@@ -320,19 +349,42 @@ class Reader:
         """For each column of the source where it stands in the file."""
         wanted = [c.header for c in source.columns] if source else self.header
         if missing := [name for name in wanted if name not in self.header]:
-            raise SourceError("missing_column", _missing(path, missing, self.header, wanted))
+            raise SourceError("missing_column", self._missing(path, missing, wanted))
         if doubled := [name for name in dict.fromkeys(wanted) if self.header.count(name) > 1]:
             message = f"{path}: the header has {_listed(doubled)} more than once; keep one of them"
             raise SourceError("duplicate_column", message)
         if unknown := [name for name in self.header if name not in wanted]:
             self.warnings.append(f"unknown columns are left out: {_listed(unknown)}")
-        if not source and (hint := _other_separator(wanted[0]) if len(wanted) == 1 else ""):
+        if not source and (hint := self._other_separator(wanted[0]) if len(wanted) == 1 else ""):
             raise SourceError("not_text", f"{path}: its first line names a single column{hint}")
-        self._source = source
         self._is_numbered = any(
             c.kind is int and c.header == self.header[0] for c in (source.columns if source else ())
         )
         return [self.header.index(name) for name in wanted]
+
+    def _other_encoding(self, header: bytes) -> str:
+        try:
+            header.decode(self._dialect.encoding)
+        except UnicodeDecodeError:
+            way = "declare its encoding, such as encoding='cp1252'" if self._source else "draft it with --encoding"
+            return f"; export the file as UTF-8, or {way}"
+        return ""
+
+    def _missing(self, path: Path | str, missing: list[str], wanted: list[str]) -> str:
+        hint = self._other_separator(self.header[0]) if len(self.header) == 1 else ""
+        return (
+            f"{path}: the header lacks {_listed(missing)}{hint}; "
+            f"it has {_listed(self.header)}, where {_listed(wanted)} are wanted"
+        )
+
+    def _other_separator(self, header: str) -> str:
+        own = self._dialect.delimiter
+        other = None if own in header else next((mark for mark in SEPARATORS if mark in header), None)
+        if not other:
+            return ""
+        way = f"declare delimiter={other!r}" if self._source else f"draft it with --delimiter {other!r}"
+        told = f"; the fields seem to be separated by {other!r}, export the file with"
+        return f"{told} {'commas' if own == ',' else repr(own)}, or {way}"
 
 
 def reread(raws: Iterable[tuple[int, bytes, list[str]]], source: Source) -> Chunk:
@@ -345,7 +397,7 @@ def reread(raws: Iterable[tuple[int, bytes, list[str]]], source: Source) -> Chun
     damaged: list[Damaged] = []
     for record, raw, header in raws:
         order = source.places(header)
-        span = Scanner(io.BytesIO(raw).readlines(), bytes, header).spans(1)[0]
+        span = Scanner(io.BytesIO(raw).readlines(), bytes, header, source.dialect).spans(1)[0]
         fields = [None if at is None or at >= len(span.fields) else span.fields[at] for at in order]
         if span.errors:
             damaged.append(Damaged(record, span.errors, _key_text(source, fields)))
@@ -374,13 +426,14 @@ class Piece:
     spans: Sequence[tuple[int, int]] | None = None
     offsets: list[int] | None = None
     width: int = 0
+    dialect: Dialect = COMMAS
 
     def locate(self, record: int) -> tuple[Place, bytes]:
         """Where a record stands, and its bytes with the line end."""
         if self.spans is None and self.end.record - self.start.record == self.end.line - self.start.line:
             self.spans = list(pairwise(range(self.end.line - self.start.line + 1)))
         if self.spans is None:
-            self.spans = list(pairwise(_first_lines(split(self.block, self.width) or ())))
+            self.spans = list(pairwise(_first_lines(split(self.block, self.width, self.dialect) or ())))
         if self.offsets is None:
             self.offsets = list(accumulate(map(len, io.BytesIO(self.block)), initial=0))
         first, stop = self.spans[record - self.start.record - 1]
@@ -394,7 +447,10 @@ class Piece:
 class _Sound:
     """A sound stretch of lines, of which records are taken until none is `left`."""
 
-    def __init__(self, start: Position, block: bytes, fields: list[str], width: int, lines: int) -> None:
+    def __init__(
+        self, start: Position, block: bytes, fields: list[str], width: int, lines: int, dialect: Dialect
+    ) -> None:
+        self._dialect = dialect
         self._at, self._block, self._fields, self._width = start, block, fields, width
         self._byte = 0
         self.left = len(fields) // (width + 1)
@@ -416,7 +472,15 @@ class _Sound:
         self._byte += len(block)
         self.left, self._lines = self.left - count, self._lines - lines
         columns = [fields[i::step] for i in order]
-        return Piece(start, end, block, columns, range(start.record + 1, end.record + 1), width=self._width)
+        return Piece(
+            start,
+            end,
+            block,
+            columns,
+            range(start.record + 1, end.record + 1),
+            width=self._width,
+            dialect=self._dialect,
+        )
 
     def _before(self, byte: int) -> int:
         """How many records begin before this byte of what is left."""
@@ -428,37 +492,6 @@ def _first_lines(fields: Iterable[str]) -> Iterator[int]:
     """On which line each of the records begins whose fields these are, from 0."""
     records = FIELD_END.join(fields).split(RECORD_END)
     return accumulate((1 + text.count("\n") for text in records), initial=0)
-
-
-def _opened(path: Path) -> BinaryIO:
-    _require_regular_file(path)
-    try:
-        return path.open("rb")
-    except PermissionError as error:
-        raise SourceError("not_found", f"{path}: it may not be read; make it readable") from error
-
-
-def _require_regular_file(path: Path) -> None:
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise SourceError("not_found", f"{path}: no such file") from error
-    if not stat.S_ISREG(mode):
-        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-        raise SourceError("not_text", f"{path}: {what}, not a regular file")
-
-
-def _missing(path: Path | str, missing: list[str], header: list[str], wanted: list[str]) -> str:
-    hint = _other_separator(header[0]) if len(header) == 1 else ""
-    return (
-        f"{path}: the header lacks {_listed(missing)}{hint}; "
-        f"it has {_listed(header)}, where {_listed(wanted)} are wanted"
-    )
-
-
-def _other_separator(header: str) -> str:
-    other = next((c for c in ";\t|" if c in header), None)
-    return f"; the fields seem to be separated by {other!r}, export the file with commas" if other else ""
 
 
 def _listed(names: list[str]) -> str:

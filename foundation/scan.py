@@ -5,10 +5,10 @@ lines that follow. Here the lines of a record are kept, and reading goes on at t
 at which a record with the right number of fields begins, or that looks as if a damaged one began there.
 """
 
-import re
 from collections.abc import Callable
-from functools import cache
 from typing import NamedTuple
+
+from foundation.grammar import COMMAS, Dialect, grammar, sound_line
 
 MAX_FIELD = 4 * 2**20  # bytes; a larger field is damage
 MAX_RECORD = 16 * 2**20  # bytes; a larger record is damage, and no more of it is kept
@@ -21,14 +21,6 @@ _DAMAGE = {
 }
 SHOWN = 1_000  # characters or bytes of a bad value that are kept beside its message; the record itself is kept whole
 _LINE_ENDS = (b"\n", b"\r\n", b"\r")  # the last is half a line end, at the end of a file that is still growing
-_FIELD = re.compile(r'(?:"([^"]*+(?:""[^"]*+)*+)"|([^",\r\n]*+)),')
-_SOUND_FIELD = re.compile(_FIELD.pattern.encode())
-_SOUND_FIELDS = re.compile(rb"(?:%b)*+" % _SOUND_FIELD.pattern)
-_SPECIAL = re.compile(rb'[,"\r\n]')
-_BEHIND_RETURN = re.compile(rb'[,"\n]|\r\n|\Z')
-_NUMBER = re.compile(rb'["\0\r\d-]*\d["\0\r\d-]*,')  # a first field, with what may have damaged it
-_CLOSES = re.compile(rb'[^"]*+(?:""[^"]*+)*+(?<=[^,])"(?:[,\r\n]|\Z)')  # its first lone quote ends a field
-_GOES_ON = re.compile(rb'(?:\A|,)"[^"]*+(?:""[^"]*+)*+\Z')  # its last field is quoted and does not end
 TORN_LINES = 8  # how far a field may go on that has lost its first quote
 _DAMAGED_LINES = 64  # how far a record may go on that does not hold
 _LINE_COST = 64  # bytes that a line takes in memory beside its text
@@ -78,15 +70,18 @@ class Scanner:
     """
 
     def __init__(
-        self, lines: list[bytes], more: Callable[[], bytes], columns: list[str], *, is_numbered: bool = False
-    ) -> None:
+        self, lines: list[bytes], more: Callable[[], bytes], columns: list[str], dialect: Dialect = COMMAS,
+        *, is_numbered: bool = False,
+    ) -> None:  # fmt: skip
         self.lines = lines
         self.used = 0  # lines that belong to the records returned, and blank ones between them
         self._more = more
         self._columns = columns
         self._is_numbered = is_numbered
         self._quiet = 0  # the lines before this one, back to where a rest was looked for last, hold no quote
-        self._sound = _sound_line(len(columns))
+        self._encoding = dialect.encoding
+        self._is = grammar(dialect.delimiter)
+        self._sound = sound_line(dialect.delimiter, len(columns))
 
     def spans(self, limit: int) -> list[Span]:
         """At most *limit* records that begin in the lines given; blank lines are no records."""
@@ -112,12 +107,14 @@ class Scanner:
             if b'"' not in self.lines[row]:
                 self._quiet = row + 1
                 continue
-            if not _CLOSES.match(self.lines[row]) or any(self._begins(r, width - 1) for r in range(at, row + 1)):
+            if not self._is.closes.match(self.lines[row]) or any(
+                self._begins(r, width - 1) for r in range(at, row + 1)
+            ):
                 break
             rest = self.scan_fields(at, is_open=True)
             # Commas of the text count as separators now, unless there is another record here.
             commas = width + rest.width - len(self._columns) - 1
-            is_doubtful = _NUMBER.match(self.lines[at]) if self._is_numbered else width == len(self._columns)
+            is_doubtful = self._is.number.match(self.lines[at]) if self._is_numbered else width == len(self._columns)
             fits = commas == 0 or (commas > 0 and not is_doubtful and rest.width < len(self._columns))
             return at + rest.lines if fits and not rest.damage else at
         return at
@@ -135,10 +132,10 @@ class Scanner:
             rest = self.lines[row][stop : stop + 2]
             if rest[:1] == b"\r" and rest not in _LINE_ENDS:
                 damage = damage or "bare_carriage_return"
-                stop = _BEHIND_RETURN.search(self.lines[row], stop).start()  # type: ignore[union-attr]  # \Z is there
+                stop = self._is.behind_return.search(self.lines[row], stop).start()  # type: ignore[union-attr]  # \Z is there
                 rest = self.lines[row][stop : stop + 2]
             is_last = rest in (b"", *_LINE_ENDS)
-            if not is_last and rest[:1] != b",":
+            if not is_last and rest[:1] != self._is.mark:
                 return _Scanned(row - at + 1, width, fields, damage or "stray_quote", before - at, holds=False)
             if len(value) > MAX_FIELD or (is_last and len(self.lines[row]) > room):
                 damage = damage or "field_too_large"
@@ -151,16 +148,16 @@ class Scanner:
 
     def _first_fields(self, line: bytes) -> tuple[int, int, list[bytes]]:
         """Where the sound fields end that a line begins with, how many they are, and those of them that are wanted."""
-        found = _SOUND_FIELDS.match(line)
+        found = self._is.sound_fields.match(line)
         if not found or len(line) > MAX_FIELD:
             return 0, 0, []
-        fields = [quoted.replace(b'""', b'"') or plain for quoted, plain in _SOUND_FIELD.findall(found[0])]
+        fields = [quoted.replace(b'""', b'"') or plain for quoted, plain in self._is.sound_field.findall(found[0])]
         return found.end(), len(fields), fields[: len(self._columns)]
 
     def _field(self, row: int, start: int, room: int, *, is_open: bool) -> tuple[bytes, int, int]:
         """The value of one field, and the line and the place in it where it stops; place -1 when it does not."""
         if not is_open and self.lines[row][start : start + 1] != b'"':
-            found = _SPECIAL.search(self.lines[row], start)
+            found = self._is.special.search(self.lines[row], start)
             stop = found.start() if found else len(self.lines[row])
             return self.lines[row][start:stop], row, stop
         parts: list[bytes] = []
@@ -186,7 +183,7 @@ class Scanner:
         if b'"' in body or b"\r" in body or len(body) > MAX_FIELD:
             return self.scan_fields(at)
         wanted = len(self._columns)
-        return _Scanned(1, body.count(b",") + 1, body.split(b",", wanted)[:wanted], None)
+        return _Scanned(1, body.count(self._is.mark) + 1, body.split(self._is.mark, wanted)[:wanted], None)
 
     def _span(self, at: int) -> Span:
         if (fields := self._plain_fields(self.lines[at])) and self.torn(at + 1, len(fields)) == at + 1:
@@ -194,9 +191,9 @@ class Scanner:
         scanned = self._scan(at)
         stop, damage = self._extent(at, scanned)
         if damage is None and scanned.width == len(self._columns):
-            fields, errors = _decode(self._columns, scanned.fields)
+            fields, errors = _decode(self._columns, scanned.fields, self._encoding)
             return Span(at, stop, fields, errors)
-        before = [field[:SHOWN].decode(errors="replace") for field in scanned.fields]
+        before = [field[:SHOWN].decode(self._encoding, "replace") for field in scanned.fields]
         if damage:
             return Span(at, stop, before, [Error("parse", damage, None, None, _DAMAGE[damage])])
         code = "too_few_fields" if scanned.width < len(self._columns) else "too_many_fields"
@@ -208,12 +205,14 @@ class Scanner:
         if not self._sound.fullmatch(line) or len(line) > MAX_FIELD or b"\0" in line:
             return None
         try:
-            text = line.decode()
+            text, mark = line.decode(self._encoding), self._is.mark.decode()
         except UnicodeDecodeError:
             return None
         if '"' not in text:
-            return text.rstrip("\r\n").split(",")
-        return [quoted.replace('""', '"') or plain for quoted, plain in _FIELD.findall(text.rstrip("\r\n") + ",")]
+            return text.rstrip("\r\n").split(mark)
+        return [
+            quoted.replace('""', '"') or plain for quoted, plain in self._is.field.findall(text.rstrip("\r\n") + mark)
+        ]
 
     def _extent(self, at: int, scanned: _Scanned) -> tuple[int, str | None]:
         """Where a record ends and its damage; None: at most the number of its fields is wrong."""
@@ -237,7 +236,7 @@ class Scanner:
         """
         separators, size, row = 0, 0, at + 1
         while True:
-            separators += self.lines[row - 1].count(b",")
+            separators += self.lines[row - 1].count(self._is.mark)
             size += len(self.lines[row - 1])
             if row == end or size > MAX_RECORD or not self._has(row):
                 break
@@ -258,11 +257,15 @@ class Scanner:
         line, wanted = self.lines[at], len(self._columns) - 1
         if _is_blank(line):
             return False
-        is_full, is_wide, closes = separators >= wanted, line.count(b",") >= wanted, bool(_CLOSES.match(line))
+        is_full, is_wide, closes = (
+            separators >= wanted,
+            line.count(self._is.mark) >= wanted,
+            bool(self._is.closes.match(line)),
+        )
         if self._is_numbered:
-            seems = bool(_NUMBER.match(line)) and (is_full or is_wide or bool(_GOES_ON.search(line)))
+            seems = bool(self._is.number.match(line)) and (is_full or is_wide or bool(self._is.goes_on.search(line)))
         else:
-            seems = is_wide or (is_full and bool(_GOES_ON.search(line)))
+            seems = is_wide or (is_full and bool(self._is.goes_on.search(line)))
         return (bool(wanted) and seems and (is_full or not closes)) or self.holds(at)
 
     def holds(self, at: int) -> bool:
@@ -278,40 +281,36 @@ class Scanner:
         return at < len(self.lines)
 
 
-@cache
-def _sound_line(width: int) -> re.Pattern[bytes]:
-    """Matches a line that is a whole record of *width* fields."""
-    field = rb'(?:[^",\r\n]*+|"[^"]*+(?:""[^"]*+)*+")'
-    return re.compile(rb"(?!\r?\n?\Z)%b(?:,%b){%d}\r?\n?" % (field, field, width - 1))
-
-
 def _is_blank(line: bytes) -> bool:
     return line in _LINE_ENDS
 
 
-def scan_header(line: bytes, more: Callable[[], bytes]) -> tuple[list[bytes], list[str], str]:
+def scan_header(
+    line: bytes, more: Callable[[], bytes], dialect: Dialect = COMMAS
+) -> tuple[list[bytes], list[str], str]:
     """The lines of a header that begins with *line*, its names, and what is wrong with it, in words."""
-    scanner = Scanner([line], more, [""] * 10_000)
+    scanner = Scanner([line], more, [""] * 10_000, dialect)
     scanned = scanner.scan_fields(0)
-    names, errors = _decode([""] * len(scanned.fields), scanned.fields)
+    names, errors = _decode([""] * len(scanned.fields), scanned.fields, dialect.encoding)
     damage = _DAMAGE[scanned.damage] if scanned.damage else "".join(e.message for e in errors[:1])
     return scanner.lines, names, damage
 
 
-def _decode(columns: list[str], raw_fields: list[bytes]) -> tuple[list[str], list[Error]]:
+def _decode(columns: list[str], raw_fields: list[bytes], encoding: str) -> tuple[list[str], list[Error]]:
     fields: list[str] = []
     errors: list[Error] = []
     for column, raw in zip(columns, raw_fields, strict=True):
         try:
-            fields.append(raw.decode())
+            fields.append(raw.decode(encoding))
         except UnicodeDecodeError as error:
-            fields.append(raw.decode(errors="replace"))
-            message = f"byte {error.start + 1} of the field is not UTF-8: {error.reason}"
-            errors.append(Error("decode", "invalid_utf8", column, _shown(raw), message))
+            fields.append(raw.decode(encoding, "replace"))
+            code = "invalid_utf8" if encoding == "utf-8" else "invalid_encoding"
+            message = f"byte {error.start + 1} of the field is not {encoding.upper()}: {error.reason}"
+            errors.append(Error("decode", code, column, _shown(raw, encoding), message))
         if b"\0" in raw:
-            errors.append(Error("decode", "nul_byte", column, _shown(raw), "a NUL byte in the field"))
+            errors.append(Error("decode", "nul_byte", column, _shown(raw, encoding), "a NUL byte in the field"))
     return fields, errors
 
 
-def _shown(raw: bytes) -> str:
-    return raw[:SHOWN].decode(errors="backslashreplace").replace("\0", "\\x00")
+def _shown(raw: bytes, encoding: str) -> str:
+    return raw[:SHOWN].decode(encoding, "backslashreplace").replace("\0", "\\x00")

@@ -34,7 +34,9 @@ from pydantic_core import PydanticUndefined
 
 from foundation.errors import SchemaError
 from foundation.formats import Format
+from foundation.grammar import COMMAS, Dialect
 
+UNPACKED_LIMIT = 20_000_000_000  # bytes that a packed file may have in it, where none are declared
 _SQL_TYPES: dict[type, str] = {int: "INTEGER", float: "REAL", str: "TEXT", datetime: "TEXT", date: "TEXT"}
 
 
@@ -73,6 +75,9 @@ class Source:
     indexes: tuple[tuple[str, ...], ...]
     checks: Mapping[str, str]  # name: SQL condition that a plausible row meets
     renamed: Mapping[str, str] = field(default_factory=dict)  # column: what it was called in an older database
+    files: str = ""  # which files of a delivery's folder hold it, a pattern as `orders/*.csv`; empty: `file_name`
+    dialect: Dialect = COMMAS
+    max_unpacked: int = UNPACKED_LIMIT  # bytes
     home: str = ""  # where another process finds it: `module:Class` or a file of sources; empty: nowhere
 
     @property
@@ -93,8 +98,13 @@ class Source:
 
     @property
     def file_name(self) -> str:
-        """The file in a delivery folder that holds this source."""
+        """The file in a delivery folder that holds this source, if no other ones are declared."""
         return f"{self.name}.csv"
+
+    @property
+    def pattern(self) -> str:
+        """What the names of its files look like, in a delivery folder; each may be packed."""
+        return self.files or self.file_name
 
     def places(self, header: Sequence[str]) -> list[int | None]:
         """For each column where it stands in *header*, by its own name or its old one; None: it is not there."""
@@ -124,7 +134,8 @@ class Source:
         """Sixteen hexadecimal digits that change when what is accepted or stored changes."""
         columns = [(c.name, c.header, c.kind.__name__, c.required, c.vocabulary, [_told(x) for x in c.constraints])
                    for c in self.columns]  # fmt: skip
-        told = json.dumps([self.name, columns, self.key, dict(self.references)], default=str)
+        written = [] if self.dialect == COMMAS else [asdict(self.dialect)]
+        told = json.dumps([self.name, columns, self.key, dict(self.references), *written], default=str)
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
@@ -134,6 +145,10 @@ class Record(BaseModel):
     Class keywords: *table* names the table and the file, *key* the column, or columns, that identify a record,
     *references* maps columns to the tables whose keys they hold, *indexes* lists tuples of columns, *checks*
     maps names to SQL conditions that plausible rows meet, *renamed* maps columns to the names that they had before.
+
+    Of its files: *files* is a pattern for their names, `orders/*.csv`, where it is not one named after the table;
+    *delimiter* and *encoding* are those of CSV with commas in UTF-8 if none are given; *max_unpacked* is how many
+    bytes a packed one may have in it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -153,6 +168,10 @@ class Record(BaseModel):
         indexes: Iterable[Sequence[str]] = (),
         checks: Mapping[str, str] | None = None,
         renamed: Mapping[str, str] | None = None,
+        files: str = "",
+        delimiter: str = ",",
+        encoding: str = "utf-8",
+        max_unpacked: int = UNPACKED_LIMIT,
     ) -> None:
         """Derive the source once, when the class is declared."""
         if not table or not key:
@@ -172,12 +191,23 @@ class Record(BaseModel):
             indexes=tuple(tuple(columns) for columns in indexes),
             checks=dict(checks or {}),
             renamed=dict(renamed or {}),
+            files=files,
+            dialect=_dialect(cls, delimiter, encoding),
+            max_unpacked=max_unpacked,
             home=""
             if "." in cls.__qualname__ or cls.__module__ == "__main__"
             else f"{cls.__module__}:{cls.__qualname__}",
         )
         _require_consistent(source, cls.__name__)
+        _require_pattern(files, cls.__name__)
         cls.__source__ = source
+
+
+def _dialect(model: type[Record], delimiter: str, encoding: str) -> Dialect:
+    try:
+        return Dialect(delimiter, encoding)
+    except SchemaError as error:
+        raise SchemaError(f"{model.__name__}: {error}") from error
 
 
 def _told(constraint: Any) -> str:
@@ -245,6 +275,14 @@ def _require_consistent(source: Source, declared: str) -> None:
         raise SchemaError(f"{declared}: the key {source.key} may not be optional")
     if formatted := {c.name for c in source.columns if c.format} & {*source.keys, *source.references}:
         raise SchemaError(f"{declared}: {', '.join(formatted)}: keys are compared as they stand; they take no Format")
+
+
+def _require_pattern(files: str, declared: str) -> None:
+    parts = Path(files).parts
+    if any("**" in part and part != "**" for part in parts):
+        raise SchemaError(f"{declared}: files={files!r}: `**` stands for folders, alone between two `/`")
+    if Path(files).is_absolute() or ".." in parts:
+        raise SchemaError(f"{declared}: files={files!r} leads out of the delivery's folder; name files in it")
 
 
 def in_order(sources: Iterable[Source]) -> tuple[Source, ...]:

@@ -11,9 +11,14 @@ _FORMULA = re.compile(r"[=@\t\r\n\0]|[+-](?![0-9.]+$)")
 _REWRITTEN = re.compile(r"'*[=@+\-\t\r\n\0 0-9]")
 
 
-def write_csv(file: IO[str], columns: Sequence[str], rows: Iterable[Sequence[Any]], *, is_guarded: bool = True) -> None:
+def write_csv(
+    file: IO[str], columns: Sequence[str], rows: Iterable[Sequence[Any]], *, is_guarded: bool = True,
+    delimiter: str = ",",
+) -> None:  # fmt: skip
     """Write rows of which nothing is run as a formula; if not *is_guarded*, as they are, for programs."""
-    writer = csv.writer(file, lineterminator="\r\n")  # as RFC 4180 has it; with \n a bare \r would not be quoted
+    writer = csv.writer(
+        file, delimiter=delimiter, lineterminator="\r\n"
+    )  # as RFC 4180 has it; with \n a bare \r would not be quoted
     writer.writerow(columns)
     if not is_guarded:
         writer.writerows(rows)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from foundation.describe import FIGURES, Examples, describe_tables, rows_of, told
@@ -87,19 +88,24 @@ def loads(database: Database, run_id: str | None = None) -> list[dict[str, Any]]
     return [load | {"warnings": json.loads(load["warnings"])} for load in _mappings(cursor)]
 
 
-def load_of(database: Database, run_id: str, source: str) -> dict[str, Any]:
-    """What a run has to say of a source: its load, or the one that had loaded the file when it was skipped."""
-    load = [load for load in loads(database, run_id) if load["source"] == source and load["kind"] == "file"][-1]
-    if load["status"] != "skipped":
-        return load
-    earlier = [other for other in loads(database) if other["origin"] == load["origin"] and other["kind"] == "file"]
-    return earlier[-1]
+def loads_of(database: Database, run_id: str, source: str) -> list[dict[str, Any]]:
+    """What a run has to say of each file of a source: its load, or the one that had loaded it when it was skipped.
+
+    `called` is the source, with the name of the file if the run met several.
+    """
+    met = [load for load in loads(database, run_id) if load["source"] == source and load["kind"] == "file"]
+    last = {load["origin"]: load for load in loads(database) if load["kind"] == "file"}
+    told = [last[load["origin"]] if load["status"] == "skipped" else load for load in met]
+    names = [visible(Path(load["path"]).name, 80) for load in told]
+    return [
+        load | {"called": source if len(told) == 1 else f"{source}, {name}"}
+        for load, name in zip(told, names, strict=True)
+    ]
 
 
 def files_of(database: Database, run_id: str) -> list[dict[str, Any]]:
-    """What a run has to say of each source of which it met a file, in the order of their declaration."""
-    met = {load["source"] for load in loads(database, run_id) if load["kind"] == "file"}
-    return [load_of(database, run_id, name) for name in database.sources if name in met]
+    """What a run has to say of each file that it met, the sources in the order of their declaration."""
+    return [load for name in database.sources for load in loads_of(database, run_id, name)]
 
 
 REJECT_COLUMNS = ("source", "path", "record", "line", "stage", "code", "column", "value", "message", "status")
@@ -110,29 +116,31 @@ def rejects(
     *,
     source: str | None = None,
     code: str | None = None,
-    run_id: str | None = None,
+    load_ids: Iterable[int] | None = None,
     limit: int = -1,
 ) -> Iterable[dict[str, Any]]:
     """One mapping for each error of each reject, in the order they came; all, if *limit* is negative."""
-    wanted = {"r.source": source, "e.code": code, "l.run_id": run_id}
-    given = {name: value for name, value in wanted.items() if value is not None}
-    where = " AND ".join(f"{name} = ?" for name in given) or "1"
+    where, values = _among({"r.source": source, "e.code": code}, load_ids)
     cursor = database.rows(
         f"""
         SELECT r.source, r.path, record, line, stage, code, "column", value, message, r.status
         FROM _rejects r JOIN _errors e USING (reject_id) JOIN _loads l USING (load_id)
         WHERE {where} ORDER BY reject_id, number {f"LIMIT {limit:d}" if limit >= 0 else ""}
         """,
-        list(given.values()),
+        values,
     )
     return (dict(zip(REJECT_COLUMNS, row, strict=True)) for row in cursor)
 
 
-def reasons(database: Database, *, run_id: str | None = None, source: str | None = None) -> list[dict[str, Any]]:
+def reasons(
+    database: Database,
+    *,
+    run_id: str | None = None,
+    source: str | None = None,
+    load_ids: Iterable[int] | None = None,
+) -> list[dict[str, Any]]:
     """How often each reason stands among the rejects, the most frequent first, with one example of each."""
-    wanted = {"run_id": run_id, "r.source": source}
-    given = {name: value for name, value in wanted.items() if value is not None}
-    where = " AND ".join(f"{name} = ?" for name in given) or "1"
+    where, values = _among({"run_id": run_id, "r.source": source}, load_ids)
     cursor = database.rows(
         f"""
         SELECT source, stage, code, "column", errors, line AS first_line, value, message FROM (
@@ -142,9 +150,17 @@ def reasons(database: Database, *, run_id: str | None = None, source: str | None
             WHERE {where} WINDOW alike AS (PARTITION BY r.source, stage, code, "column")
         ) WHERE nth = 1 ORDER BY errors DESC, 1, 2, 3, 4
         """,
-        list(given.values()),
+        values,
     )
     return _mappings(cursor)
+
+
+def _among(wanted: dict[str, str | None], load_ids: Iterable[int] | None) -> tuple[str, list[str]]:
+    """The condition that all wanted values are those of a reject, and it is of one of the loads if any are given."""
+    given = {f"{name} = ?": value for name, value in wanted.items() if value is not None}
+    if load_ids is not None:
+        given["load_id IN (SELECT value FROM json_each(?))"] = json.dumps(list(load_ids))
+    return " AND ".join(given) or "1", list(given.values())
 
 
 def checks_of(database: Database, load_id: int) -> list[dict[str, Any]]:
@@ -183,19 +199,54 @@ def references(database: Database) -> list[dict[str, Any]]:
 def attention(database: Database, run_id: str) -> list[str]:
     """What a reader of a run should look at first, in sentences, the gravest first."""
     files = files_of(database, run_id)
-    points = [f"{load['source']} is {load['status']}" for load in files if load["status"] in ("refused", "stopped")]
-    points += [f"{load['source']}: {visible(w, 400)}" for load in files for w in load["warnings"]]
+    points = [f"{load['called']} is {load['status']}" for load in files if load["status"] in ("refused", "stopped")]
+    points += [f"{load['called']}: {visible(w, 400)}" for load in files for w in load["warnings"]]
     why = [reason for reason in reasons(database, run_id=run_id) if reason["stage"] != "file"]
     why.sort(key=lambda reason: reason["stage"] == "relation")  # what waits for a parent is repaired with the parent
-    points += [f"{r['source']}: {r['errors']:,} × {r['code']} {r['column'] or ''}".rstrip() for r in why]
+    points += [
+        f"{r['source']}: {r['errors']:,} × {r['code']} {r['column'] or ''}".rstrip() + _first(r) for r in why[:6]
+    ]
+    if rest := why[6:]:
+        points.append(f"{len(rest):,} more reasons why records were refused, {sum(r['errors'] for r in rest):,} errors")
     points += [f"{change['source']}: {change['told']}" for change in drift(database, run_id)]
+    points += [
+        f"{check['source']}: {check['share']:.0%} of {check['of']:,} rows break the check {check['name']}"
+        for check in broken_checks(database, files)
+        if check["share"] > 0.1
+    ]
+    return points
+
+
+def _first(reason: dict[str, Any]) -> str:
+    line = f" in line {reason['first_line']:,}" if reason["first_line"] else ""
+    return f", first{line}: {visible(reason['value'] or reason['message'], 60)}"
+
+
+def broken_checks(database: Database, files: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The checks that rows of these loads break, the greatest share first, each with keys of some of the rows."""
+    found = []
     for load in files:
         stored = load["inserted"] + load["updated"] + load["unchanged"]
-        for check in checks_of(database, load["load_id"]):
-            if check["rows"] > 0.1 * stored:
-                share = f"{check['rows'] / stored:.0%} of {stored:,} rows"
-                points.append(f"{load['source']}: {share} break the check {check['name']}")
-    return points
+        keys = _examples(database, load["load_id"])
+        found += [
+            check
+            | {
+                "source": load["called"],
+                "of": stored,
+                "share": check["rows"] / stored,
+                "keys": keys.get(check["name"], [])[:3],
+            }
+            for check in checks_of(database, load["load_id"])
+            if check["rows"]
+        ]
+    return sorted(found, key=lambda check: -check["share"])
+
+
+def _examples(database: Database, load_id: int) -> dict[str, list[str]]:
+    """For each check keys, as text, of some rows of a load that broke it."""
+    found = database.rows("SELECT value FROM _stats WHERE load_id = ? AND kind = 'examples'", (load_id,)).fetchone()
+    kept = json.loads(found[0])["keys"] if found else {}
+    return {name: [", ".join(map(str, key)) for key in keys] for name, keys in kept.items()}
 
 
 def _mappings(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:

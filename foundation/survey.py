@@ -14,6 +14,7 @@ from typing import Any
 
 from foundation.errors import SourceError
 from foundation.formats import Format, guess
+from foundation.grammar import COMMAS, Dialect
 from foundation.read import Damaged, Reader
 from foundation.source import Column
 from foundation.store import scratch, told
@@ -101,12 +102,12 @@ class Survey:
     Raises SourceError when it is no CSV file with records.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, dialect: Dialect = COMMAS) -> None:
         self._path, self.records, self.damaged = path, 0, 0
         self.first_damaged: Damaged | None = None
         self._connection = scratch()
         try:
-            with Reader(path, None) as reader, told(path):
+            with Reader(path, None, dialect) as reader, told(path):
                 self.header = reader.header
                 self._fill(reader)
             if not self.records:

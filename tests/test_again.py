@@ -82,7 +82,7 @@ def test_another_parameter_is_a_reason(home):
 
 
 def test_another_database_is_a_reason(home):
-    assert "has none yet of this delivery into this database" in asked(home, db=str(home / "y.db"))
+    assert "there is none yet of this delivery into this database" in asked(home, db=str(home / "y.db"))
 
 
 def test_a_database_that_holds_something_else_is_a_reason(home):

@@ -142,6 +142,15 @@ def test_code_is_shown_and_hidden_by_keyboard(opened):
     assert not code.is_visible()
 
 
+BROKEN_WORDS = """() => {
+  const short = cell => cell.children.length == 0 && /^[\\w.,%]{1,9}$/.test(cell.innerText);
+  return [...document.querySelectorAll('td, th')].filter(short).filter(cell => {
+    const range = document.createRange(); range.selectNodeContents(cell);
+    return range.getClientRects().length > 1;
+  }).map(cell => cell.innerText);
+}"""  # short words and numbers in tables that go over two lines
+
+
 @pytest.mark.parametrize("stem", KINDS)
 def test_on_paper_all_content_is_there_and_the_code_is_not(opened, stem):
     page = opened(stem, color_scheme="dark", viewport={"width": 720, "height": 1000})
@@ -153,4 +162,5 @@ def test_on_paper_all_content_is_there_and_the_code_is_not(opened, stem):
         assert part.is_visible()
     cut = "[...document.querySelectorAll('.scroll')].filter(one => getComputedStyle(one).overflowX != 'visible').length"
     assert page.evaluate(cut) == 0
+    assert page.evaluate(BROKEN_WORDS) == []
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

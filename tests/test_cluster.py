@@ -1,6 +1,7 @@
 """A delivery loaded on a real cluster of this machine, held against the same delivery in SQLite, record for record."""
 
 import contextlib
+import gzip
 import json
 import os
 import pickle
@@ -176,6 +177,42 @@ def test_a_file_that_is_refused_leaves_the_others(client, data, out, db):
     assert run.status == "refused"
     assert [load.source for load in run.loads if load.status == "refused"] == ["drivers", "feedback"]
     require_same(out, db)
+
+
+def test_packed_files_and_other_dialects_are_read_as_into_sqlite(client, tmp_path, db, out):
+    class Town(foundation.Record, table="towns", key="town", delimiter=";", encoding="cp1252"):
+        """A town."""
+
+        town: str
+        people: int
+
+    text = "town;people\n" + "".join(f'"Köln {n}\n{n}";{n}\n' for n in range(200)) + "Bonn;many\n"
+    (tmp_path / "towns.csv.gz").write_bytes(gzip.compress(text.encode("cp1252")))
+    for size in 300, WHOLE:
+        foundation.ingest(tmp_path, db, sources=[Town.__source__])
+        (load,) = ingest(tmp_path, f"{out}{size}", client=client, sources=[Town.__source__], range_size=size).loads
+        (tmp_path / "towns.csv").write_bytes(text.encode("cp1252"))
+        (tmp_path / "towns.csv.gz").unlink(missing_ok=True)
+
+        with (
+            foundation.open(f"{out}{size}", sources=[Town.__source__]) as lake,
+            foundation.open(db, sources=[Town.__source__]) as database,
+        ):
+            assert lake["towns"].frame().equals(database["towns"].frame())
+        assert counts(load) == (201, 200, 0, 0, 1)
+
+
+def test_several_files_of_a_source_are_refused_in_words(client, tmp_path, out):
+    class Town(foundation.Record, table="towns", key="town", files="towns_*.csv"):
+        """A town."""
+
+        town: str
+
+    for name in "ab":
+        (tmp_path / f"towns_{name}.csv").write_text(f"town\n{name}\n")
+
+    with pytest.raises(foundation.SourceError, match=r"towns has 2 files.*--db"):
+        ingest(tmp_path, out, client=client, sources=[Town.__source__])
 
 
 def test_a_whole_column_that_fails_is_told_in_words(client, data, out):

@@ -166,7 +166,7 @@ def declared() -> set[str]:
         *project["dependencies"],
         *(name for extra in ("notebooks", "dev") for name in project["optional-dependencies"][extra]),
     ]
-    return {re.match(r"[A-Za-z0-9-]+", name)[0] for name in wanted}
+    return {re.match(r"[A-Za-z0-9.-]+", name)[0] for name in wanted}
 
 
 def test_environment_and_lock_have_every_package_that_is_declared():
@@ -174,7 +174,7 @@ def test_environment_and_lock_have_every_package_that_is_declared():
     lock = (ROOT / "requirements.lock").read_text("utf-8")
 
     assert {name for name in declared() if f"  - {name}>=" not in conda} == set()
-    assert {name for name in declared() if f"\n{name}==" not in f"\n{lock}"} == set()
+    assert {name for name in declared() if f"\n{name.replace('.', '-')}==" not in f"\n{lock}"} == set()
     assert "://" not in lock
 
 

@@ -1,5 +1,6 @@
 """A drafted source accepts the whole file that it came from, and says what it stands on."""
 
+import gzip
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import foundation
 from foundation.__main__ import main
 from foundation.draft import draft
 from foundation.sample import write_sample
-from foundation.source import Source, load_sources
+from foundation.source import Record, Source, load_sources
 
 
 def write(folder: Path, name: str, header: str, *lines: object) -> Path:
@@ -205,7 +206,7 @@ def test_records_that_are_damaged_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("id;name\n1;a\n", "separated by ';', export the file with commas"),
+        ("id;name\n1;a\n", "separated by ';', export the file with commas, or draft it with --delimiter ';'"),
         ('"id";"name"\n1;a\n', "separated by ';', export the file with commas"),
         ("id,name,name\n1,a,b\n", "the header has name more than once; keep one of them"),
         ("id,name\n", "no record that can be read"),
@@ -220,6 +221,43 @@ def test_a_file_that_no_source_could_load_is_refused_in_words(content, message, 
     told = capsys.readouterr()
     assert message in told.err
     assert told.out == ""
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_a_file_in_a_dialect_of_its_own_is_proposed_with_it(ending, tmp_path, capsys):
+    german = "Nr;Ort;Betrag\n" + "".join(f"{n};Köln, Süd;{n}.{n + 100},50\n" for n in range(1, 40))
+    content = german.encode("cp1252")
+    path = tmp_path / f"Umsätze [2025].csv{ending}"
+    path.write_bytes(gzip.compress(content) if ending else content)
+
+    assert main(["draft", str(path), "--delimiter", ";", "--encoding", "cp1252"]) == 0
+
+    (tmp_path / "my_sources.py").write_text(capsys.readouterr().out, "utf-8")
+    (source,) = load_sources(tmp_path / "my_sources.py")
+    assert shape(source)["Betrag"] == (float, True, (), "1.234,56")
+    run = foundation.ingest(tmp_path, tmp_path / "x.db", sources=[source])
+    assert [(load.status, load.read, load.rejected) for load in run.loads] == [("complete", 39, 0)]
+    assert query(tmp_path / "x.db", f"SELECT DISTINCT Ort FROM {source.name}") == ["Köln, Süd"]
+
+
+def test_tabs_may_be_named_on_the_command_line(tmp_path, capsys):
+    (tmp_path / "things.csv").write_text("id\tname\n1\ta\n2\tb\n")
+
+    assert main(["draft", str(tmp_path / "things.csv"), "--delimiter", "\\t"]) == 0
+    assert r'delimiter="\t",' in capsys.readouterr().out
+
+
+def test_a_reference_to_keys_in_several_packed_files_is_proposed(tmp_path):
+    for month in (1, 2):
+        lines = "".join(f"{n}\n" for n in range(50 * month, 50 * month + 50))
+        (tmp_path / f"shop_{month}.csv.gz").write_bytes(gzip.compress(f"shop_id\n{lines}".encode()))
+
+    class Shop(Record, table="shops", key="shop_id", files="shop_*.csv"):
+        shop_id: int
+
+    path = write(tmp_path, "sales", "sale_id,shop_id", *(f"{n},{n}" for n in range(50, 150)))
+
+    assert 'references={"shop_id": "shops"}' in draft(path, [Shop.__source__]).text
 
 
 def test_a_reference_is_proposed_only_if_all_values_are_keys(tmp_path):

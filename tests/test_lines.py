@@ -9,8 +9,9 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from foundation.grammar import COMMAS, Dialect
 from foundation.lines import RECORD_END, split
-from foundation.scan import Scanner
+from foundation.scan import Scanner, Span
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('a,"\r\n\x1e\x1f'), max_size=6)
 STYLES = st.builds(
@@ -20,17 +21,20 @@ PARTS = st.lists(st.sampled_from([b"a", b",", b'"', b"\n", b"\r\n", b"\r", b"\xc
 many = settings(deadline=None, max_examples=5_000 if os.environ.get("FOUNDATION_SOAK") else 300)
 
 
-def records(block: bytes, width: int) -> list[list[str]] | None:
-    fields = split(block, width)
+def records(block: bytes, width: int, dialect: Dialect = COMMAS) -> list[list[str]] | None:
+    fields = split(block, width, dialect)
     if fields is None:
         return None
     assert set(fields[width :: width + 1]) <= {RECORD_END}
     return [fields[at : at + width] for at in range(0, len(fields), width + 1)]
 
 
+def spans_of(block: bytes, width: int, dialect: Dialect = COMMAS) -> list[Span]:
+    return Scanner(io.BytesIO(block).readlines(), bytes, ["a"] * width, dialect).spans(sys.maxsize)
+
+
 def carefully(block: bytes, width: int) -> list[list[str] | None]:
-    spans = Scanner(io.BytesIO(block).readlines(), bytes, ["a"] * width).spans(sys.maxsize)
-    return [None if span.errors else span.fields for span in spans]
+    return [None if span.errors else span.fields for span in spans_of(block, width)]
 
 
 @many
@@ -59,6 +63,25 @@ def test_what_is_split_is_what_is_read_with_care_and_by_csv(block, width):
     if found is not None:
         assert found == carefully(block, width)
         assert found == list(csv.reader(io.StringIO(block.decode(), newline=""), strict=True))
+
+
+@many
+@given(
+    st.binary(max_size=40) | PARTS, st.integers(1, 3), st.sampled_from(";\t|^ ~"), st.sampled_from(["utf-8", "latin-1"])
+)
+@example(b'1,12 High\nStreet",x\n2,b,c\n', 3, ";", "utf-8")
+def test_another_separator_in_the_place_of_commas_gives_the_same(block, width, mark, encoding):
+    other = block.translate(bytes.maketrans(b"," + mark.encode(), mark.encode() + b","))
+    back = str.maketrans({",": mark, mark: ","})
+    dialects = Dialect(",", encoding), Dialect(mark, encoding)
+
+    found, wanted = (records(b, width, d) for b, d in zip((other, block), dialects[::-1], strict=True))
+    spans, wanted_spans = (spans_of(b, width, d) for b, d in zip((other, block), dialects[::-1], strict=True))
+
+    assert (found and [[field.translate(back) for field in row] for row in found]) == wanted
+    assert [(s.first, s.stop, [f.translate(back) for f in s.fields], [e.code for e in s.errors]) for s in spans] == [
+        (s.first, s.stop, s.fields, [e.code for e in s.errors]) for s in wanted_spans
+    ]
 
 
 @pytest.mark.parametrize(

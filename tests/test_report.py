@@ -1,8 +1,10 @@
 """A report, made for real: kernels, pages, indexes."""
 
+import gc
 import json
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -12,10 +14,13 @@ from bs4 import BeautifulSoup
 from jupyter_client.manager import AsyncKernelManager
 
 import foundation
+from foundation import stats
 from foundation.__main__ import main
 from foundation.report import page as pages
-from foundation.report.engine import run_notebook
+from foundation.report.engine import close_loop, run_notebook
+from foundation.report.indexes import write_index_of_runs
 from foundation.report.kernels import forked_kernels
+from foundation.report.result import Report
 from foundation.report.show import Answer, Plot
 from foundation.sample import write_sample
 
@@ -56,6 +61,65 @@ def test_the_index_names_the_refused_file_first(made):
 
     assert points[0].get_text() == "drivers is refused"
     assert "the header lacks driver_name" in points[1].get_text()
+
+
+def test_the_index_gives_an_example_with_each_reason(made):
+    with foundation.open(made.parents[1] / "x.db") as database:
+        why = [reason for reason in stats.reasons(database, run_id=made.name) if reason["stage"] == "schema"]
+
+    points = [point.get_text() for point in soup(made / "index.html").find(id="attention").find_next("ol")("li")]
+
+    assert why
+    told = f"{why[0]['source']}: {why[0]['errors']} × {why[0]['code']} {why[0]['column']}, first in line"
+    assert any(point.startswith(f"{told} {why[0]['first_line']}: ") for point in points)
+
+
+def test_the_index_tells_every_broken_check_and_the_memory_against_its_budget(made):
+    with foundation.open(made.parents[1] / "x.db") as database:
+        broken = database.rows("SELECT source, name, value FROM _stats WHERE kind = 'check' AND value > 0").fetchall()
+        (peak,) = database.rows("SELECT max(peak_rss_bytes) FROM _loads").fetchone()
+
+    index = soup(made / "index.html")
+    rows = [[cell.get_text() for cell in row("td")] for row in index.find(id="checks").find_next("table")("tr")][1:]
+
+    assert {tuple(row[:3]) for row in rows} == {(source, name, f"{count:,}") for source, name, count in broken}
+    assert all(row[4] for row in rows)
+    assert f"at most {peak / 1e6:.0f} MB of 500 MB were resident" in index.get_text()
+
+
+def test_the_index_of_all_runs_tells_what_changed(tmp_path):
+    told = {"delivery": "d", "database": "x.db"}
+    for report in (
+        Report("1", tmp_path / "1", read=10, stored=9, rejected=1, why="there is none yet", **told),
+        Report("2", tmp_path / "2", read=10, stored=10, **told | {"database": "y.db"}),
+        Report("3", tmp_path / "3", read=1_012, stored=1_011, rejected=1, why="input <a>.csv changed", **told),
+    ):
+        report.folder.mkdir()
+        report.save()
+
+    write_index_of_runs(tmp_path)
+
+    rows = soup(tmp_path / "index.html")("tr")[1:]
+    assert [[cell.get_text() for cell in row("td")] for row in rows] == [
+        ["d", "complete", "1,012 (+1,002)", "1,011 (+1,002)", "1", "0", "input <a>.csv changed"],
+        ["d", "complete", "10", "10", "0", "0", ""],
+        ["d", "complete", "10", "9", "1", "0", "there is none yet"],
+    ]
+
+
+def test_pages_stay_small_whatever_is_refused(tmp_path):
+    long = "\\N{SNOWMAN}<" * 2_000
+    rows = (f'{i},"{long if i % 2 else "short"}",{"x" * 3_000}\n' for i in range(1, 2_001))
+    header = ",".join(column.name for column in foundation.SOURCES[0].columns)
+    (tmp_path / "clients.csv").write_text(f"{header}\n{''.join(rows)}", "utf-8")
+
+    main(
+        ["report", str(tmp_path), "--db", str(tmp_path / "x.db"), "--out", str(tmp_path / "out"), "--source", "clients"]
+    )
+
+    sizes = {path.name: path.stat().st_size for path in (tmp_path / "out").glob("*/*.html")}
+    assert sizes.keys() >= {"index.html", "01_ingest_clients.html"}
+    assert max(sizes.values()) < 300_000, sizes
 
 
 def test_all_loads_belong_to_the_run(made):
@@ -164,6 +228,20 @@ def test_a_cell_that_takes_too_long_is_told(tmp_path, kernels):
     notebook = notebook_of(tmp_path / "n.ipynb", "import time\ntime.sleep(60)")
 
     assert "longer than 1 s" in run_notebook(notebook, tmp_path / "out.ipynb", {}, cell_timeout_s=1, kernels=kernels)
+
+
+def test_a_cell_that_takes_too_long_leaves_nothing_to_complain_about(tmp_path, kernels, caplog):
+    notebook = notebook_of(tmp_path / "n.ipynb", "import time\ntime.sleep(1.3)")
+
+    def run() -> None:
+        run_notebook(notebook, tmp_path / "out.ipynb", {}, cell_timeout_s=1, kernels=kernels)
+        close_loop()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(run).result()
+    gc.collect()
+
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
 
 
 def said_by(tmp_path: Path, code: str, kernels: type[AsyncKernelManager]) -> str:

@@ -12,10 +12,11 @@ import foundation
 
 PACKAGE = Path(foundation.__file__).parent
 LEVELS = [
-    {"errors", "memory", "profile", "scan", "cache", "report.cells"},
-    {"formats"},
-    {"source", "hints", "lock", "spreadsheet", "lines", "display"},
-    {"delivery", "read"},
+    {"errors", "memory", "profile", "cache", "report.cells"},
+    {"formats", "grammar"},
+    {"source", "hints", "lock", "spreadsheet", "scan", "display"},
+    {"delivery", "lines", "files"},
+    {"read"},
     {"shortcut", "sample"},
     {"validate"},
     {"store", "seek", "pages"},
@@ -27,7 +28,7 @@ LEVELS = [
     {"report.show", "report.client", "report.page", "report.basis", "draft"},
     {"report.engine", "report.kernels", "report.manifest"},
     {"report.result"},
-    {"report.again"},
+    {"report.again", "report.indexes"},
     {"report.run"},
     {"report.verify", "doctor"},
     {"__init__", "__main__", "report.__init__"},
@@ -37,6 +38,8 @@ ONE_TECHNOLOGY = {
     "sqlite3": {"store", "put", "ledger", "query", "relation", "stats"},
     "pydantic": {"source", "validate", "delivery"},
     "csv": {"spreadsheet"},
+    "gzip": {"files"},
+    "backports": {"files"},
     "papermill": {"report.engine", "report.client"},
     "nbconvert": {"report.page"},
     "psutil": {"memory"},

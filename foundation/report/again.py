@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from foundation.files import paths_of
 from foundation.query import Database
 from foundation.report.basis import Entity, changes, stood_on
 from foundation.report.manifest import last_run, outlined
@@ -17,17 +18,17 @@ def basis_of(
     data: Path, chosen: Sequence[Source], notebooks: list[Path], given: dict[str, Any], sqlite: str
 ) -> list[Entity]:
     """What a run depends on that loads *chosen* with these parameters."""
-    files = [data / source.file_name for source in chosen]
-    declared = [Path(given["sources"])] if given.get("sources") else []
+    inputs = {path: path.relative_to(data).as_posix() for source in chosen for path in paths_of(source, data)}
+    inputs |= {path: path.name for path in map(Path, filter(None, [given.get("sources")]))}
     only = ",".join(source.name for source in chosen)
-    return stood_on([*files, *declared], notebooks, given | {"only": only}, sqlite=sqlite)
+    return stood_on(inputs, notebooks, given | {"only": only}, sqlite=sqlite)
 
 
 def unchanged(out: Path, db: Path, basis: list[Entity]) -> Report | str:
     """Why another run is to be made; the last one if its result stands."""
     last = last_run(out, basis_now := outlined(basis))
     if not last:
-        return f"{out} has none yet of this delivery into this database"
+        return "there is none yet of this delivery into this database"
     run = f"run {last.folder.name}"
     if changed := [name for name, *_ in changes(last.basis, basis_now) if name != "parameter again"]:
         return f"{_listed(changed)} changed since {run}"

@@ -15,12 +15,16 @@ Entity = dict[str, Any]
 
 
 def stood_on(
-    inputs: Iterable[Path], notebooks: Iterable[Path], parameters: Mapping[str, Any], *, sqlite: str
+    inputs: Mapping[Path, str], notebooks: Iterable[Path], parameters: Mapping[str, Any], *, sqlite: str
 ) -> list[Entity]:
-    """The entities that a result depends on: digests of files and of our code, versions, parameters."""
+    """The entities that a result depends on: digests of named files and of our code, versions, parameters."""
     code = sorted(p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".sql", ".j2", ".css"))
     return [
-        *(file_entity(path, path.absolute().as_uri()) for path in inputs if digest_of(path)),
+        *(
+            file_entity(path, path.absolute().as_uri()) | {"name": name}
+            for path, name in inputs.items()
+            if digest_of(path)
+        ),
         *(_source(f"#notebook/{path.stem}", path) for path in notebooks),
         *(_source(f"#code/{path.relative_to(PACKAGE).as_posix()}", path) for path in code),
         *(_tool(name, told) for name, told in (_versions() | {"sqlite": sqlite}).items()),

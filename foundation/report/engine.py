@@ -5,6 +5,7 @@ which may be from here.
 """
 
 import ast
+import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -14,6 +15,7 @@ from typing import Any
 import nbformat
 import papermill
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import ensure_event_loop
 from papermill.engines import Engine, papermill_engines
 from papermill.log import logger
 from traitlets.config import Config
@@ -133,6 +135,16 @@ def run_notebook(
         if not copy.is_file():
             raise
     return outcome(copy)["failure"]
+
+
+def close_loop() -> None:
+    """End the loop that a notebook leaves in its thread, and what still waits in it for a cell that took too long."""
+    loop = ensure_event_loop()
+    waiting = asyncio.all_tasks(loop)
+    for task in waiting:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*waiting, return_exceptions=True))
+    loop.close()
 
 
 def outcome(copy: Path) -> dict[str, str | None]:

@@ -8,7 +8,8 @@ version or a value: inputs by the address of their file, all else under `#notebo
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,7 +68,7 @@ def write_manifest(
     ]
     came = [
         *(property_entity(f"#content/{table}", digest) for table, digest in content.items()),
-        *(property_entity(f"#load/{load['source']}.{name}", load[name]) for load in loads for name in _LOAD),
+        *(property_entity(f"#load/{id_}.{name}", load[name]) for id_, load in _numbered(loads) for name in _LOAD),
     ]
     whole = action(
         f"#{run_id}", f"Run {run_id}", "#version/foundation", times, failure,
@@ -82,6 +83,15 @@ def write_manifest(
         "@graph": graph,
     }
     (folder / NAME).write_text(json.dumps(crate, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _numbered(loads: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The loads with the names of their sources, from the second file of a source on with its number."""
+    met: Counter[str] = Counter()
+    for load in loads:
+        met[load["source"]] += 1
+        number = met[load["source"]]
+        yield f"{load['source']}.{number}" if number > 1 else load["source"], load
 
 
 _LOAD = ("status", "sha256", "read", "inserted", "updated", "unchanged", "rejected")

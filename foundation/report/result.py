@@ -43,6 +43,9 @@ class Report:
     read: int = 0
     stored: int = 0
     rejected: int = 0
+    attention: int = 0  # points that need it
+    delivery: str = ""  # the name of its folder
+    database: str = ""  # the name of its file
     why: str = ""  # this run was made
     kept: bool = False  # an earlier run, for nothing has changed since
     began: str = field(default_factory=now)

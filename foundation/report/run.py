@@ -1,6 +1,5 @@
 """Run the notebooks over a delivery: one page for each, an index of the run, an index of all runs."""
 
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -10,18 +9,19 @@ from typing import Any
 from foundation.ahead import WORTH_IT
 from foundation.delivery import SOURCES
 from foundation.errors import ReportError, visible
+from foundation.files import paths_of
 from foundation.ingest import choose
 from foundation.ledger import end_run, new_run_id
 from foundation.query import Database
 from foundation.report.again import basis_of, unchanged
 from foundation.report.basis import Entity
+from foundation.report.indexes import told_of, write_index, write_index_of_runs
 from foundation.report.manifest import action, now, write_manifest
 from foundation.report.result import Page, Report
 from foundation.source import Source
-from foundation.stats import attention, content, files_of, loads, reasons
+from foundation.stats import content, loads
 from foundation.store import Store
 
-_COUNTS = ("read", "inserted", "updated", "unchanged", "rejected")
 _ABOUT_ALL: dict[str, set[str]] = {
     "02_overview": set(),
     "03_explore": {source.name for source in SOURCES},
@@ -51,12 +51,12 @@ def make_report(
         return why
     run_id = run_id or new_run_id()
     _check(notebooks, given | {"run_id": run_id, "source": ""})
-    report = Report(run_id, out / run_id, why=why)
+    report = Report(run_id, out / run_id, why=why, delivery=data.absolute().name, database=db.name)
     (report.folder / "notebooks").mkdir(parents=True)
     sys.stderr.write(visible(f"This run is made because {why}.", 1_000) + "\n")
     side_by_side = _side_by_side(chosen, data)
     _run_all(report, chosen, overviews, given | {"run_id": run_id}, limits or {}, side_by_side=side_by_side)
-    _close(report, db, sources, basis, before)
+    _close(report, sources, given, basis, before)
     return report
 
 
@@ -75,7 +75,7 @@ def _database(db: Path) -> tuple[int, str]:
 
 def _side_by_side(chosen: Sequence[Source], data: Path) -> int:
     """How many notebooks run at a time: a large file keeps two processors busy by itself."""
-    files = [data / source.file_name for source in chosen]
+    files = [path for source in chosen for path in paths_of(source, data)]
     return 1 if any(file.is_file() and file.stat().st_size >= WORTH_IT for file in files) else 2
 
 
@@ -104,9 +104,7 @@ def _run(
     report: Report, page: Page, given: dict[str, Any], how: dict[str, Any], after: "list[Future[Page | None]]"
 ) -> Page | None:
     """Run a notebook and make its page; none for a source that is not loaded because a load before it was stopped."""
-    from jupyter_core.utils import ensure_event_loop
-
-    from foundation.report.engine import run_notebook
+    from foundation.report.engine import close_loop, run_notebook
     from foundation.report.page import make_page
 
     wait(after)
@@ -115,7 +113,7 @@ def _run(
     sys.stderr.write(f"{page.name} {page.source}".rstrip() + "\n")  # in one piece, for two may write
     copy = report.folder / page.notebook
     page.failure = run_notebook(_notebook(page.name), copy, given, **how)
-    ensure_event_loop().close()  # papermill leaves one in each thread
+    close_loop()
     page.title = make_page(
         copy, report.folder / page.href, run_id=report.run_id, name=page.source, failure=page.failure
     )
@@ -136,53 +134,41 @@ def _is_stopped(db: str, run_id: str) -> bool:
         return any(load["status"] == "stopped" for load in loads(database, run_id))
 
 
-def _close(report: Report, db: Path, sources: Sequence[Source], basis: list[Entity], before: int) -> None:
+def _close(
+    report: Report, sources: Sequence[Source], given: Mapping[str, Any], basis: list[Entity], before: int
+) -> None:
     """Write what the run came to: its entry in the ledger, its index, the index of all runs, its manifest."""
+    db = Path(given["db"])
     with Database(db, sources=sources) as database:
-        told = files_of(database, report.run_id)
-        points, why = attention(database, report.run_id), reasons(database, run_id=report.run_id)
-        held = content(database)
-    statuses = {load["status"] for load in told}
+        told, held = told_of(database, report.run_id), content(database)
+    statuses = {load["status"] for load in told.loads}
     failed = any(page.failure for page in report.pages)
     report.status = next((s for s in ("stopped", "refused") if s in statuses), "failed" if failed else "complete")
-    report.read, report.rejected = (sum(load[name] for load in told) for name in ("read", "rejected"))
-    report.stored = sum(load[name] for load in told for name in _COUNTS[1:4])
+    report.read, report.rejected = (sum(load[name] for load in told.loads) for name in ("read", "rejected"))
+    report.stored = sum(load[name] for load in told.loads for name in ("inserted", "updated", "unchanged"))
+    report.attention = len(told.attention)
     with Store(db) as store:
         end_run(store, report.run_id, report.status)
-    _write_indexes(report, told, points, why)
+    write_index(report, told, given)
+    write_index_of_runs(report.folder.parent)
     failures = [f"{page.stem}: {page.failure}" for page in report.pages if page.failure]
     failures += ["the load was stopped before its end"] if "stopped" in statuses else []
     write_manifest(
         report.folder, report.run_id, basis, times=(report.began, now()), failure="; ".join(failures) or None,
-        before=before, content=held, loads=told, actions=[_action(report, page, basis, held) for page in report.pages],
+        before=before, content=held, loads=told.loads,
+        actions=[_action(report, page, basis, held, told.loads) for page in report.pages],
     )  # fmt: skip
 
 
-def _action(report: Report, page: Page, basis: list[Entity], tables: Iterable[str]) -> Entity:
+def _action(
+    report: Report, page: Page, basis: list[Entity], tables: Iterable[str], told: Iterable[Mapping[str, Any]]
+) -> Entity:
     """What a notebook did: made its page out of a file, or out of the tables if it is about all."""
     from foundation.report.engine import times_of
 
-    inputs = [e["@id"] for e in basis if e["@id"].startswith("file:") and e["name"] == f"{page.source}.csv"]
-    used = inputs if page.source else [f"#content/{table}" for table in tables]
+    uris = {Path(load["path"]).as_uri() for load in told if load["source"] == page.source}
+    used = [e["@id"] for e in basis if e["@id"] in uris] if page.source else [f"#content/{table}" for table in tables]
     return action(
         f"#{report.run_id}/{page.stem}", f"{page.name} {page.source}".rstrip(), f"#notebook/{page.name}",
         times_of(report.folder / page.notebook), page.failure, used=used, made=[page.notebook, page.href],
     )  # fmt: skip
-
-
-def _write_indexes(report: Report, told: list[dict[str, Any]], points: list[str], why: list[dict[str, Any]]) -> None:
-    from foundation.report.page import render
-
-    pages = {page.source: page.href for page in report.pages if page.source}
-    facts = report.facts()
-    index = render(
-        "run.html.j2", title=f"Run {report.run_id}", **facts | {"pages": report.pages}, counts=_COUNTS,
-        loads=[load | {"page": pages.get(load["source"])} for load in told], attention=points, reasons=why,
-        failures=[(page.stem, page.failure) for page in report.pages if page.failure],
-    )  # fmt: skip
-    (report.folder / "index.html").write_text(index, encoding="utf-8")
-    report.save()
-    runs = [json.loads(path.read_text(encoding="utf-8")) for path in report.folder.parent.glob("*/run.json")]
-    runs.sort(key=lambda run: str(run["run_id"]), reverse=True)
-    all_runs = render("runs.html.j2", title="All runs", runs=runs)
-    (report.folder.parent / "index.html").write_text(all_runs, encoding="utf-8")

@@ -63,7 +63,9 @@ def verify(folder: Path, data: Path | None = None) -> list[Difference]:
 
 
 def _inputs(then: Manifest) -> list[str]:
-    return [key.removeprefix("input ") for key in then.basis if key.startswith("input ") and key.endswith(".csv")]
+    declared = Path(str(then.basis.get("parameter sources", ""))).name
+    names = (key.removeprefix("input ") for key in then.basis if key.startswith("input "))
+    return [name for name in names if name != declared]
 
 
 def _causes(then: Manifest, now: Manifest) -> Iterator[Difference]:

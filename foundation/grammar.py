@@ -1,0 +1,108 @@
+"""How a file is written: the separator of its fields, the encoding of its text, and what a record looks like then."""
+
+import codecs
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+from foundation.errors import SchemaError
+
+SEPARATORS = ",;\t|"  # those that a file is looked at for when it has not the declared one
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """The separator of the fields, one ASCII character, and the encoding by its Python name.
+
+    Quotes, line ends and the separator are found as bytes, before a text is decoded, so that places are those of the
+    file. Raises SchemaError for an encoding in which such a byte can be a part of another character, as in UTF-16.
+    """
+
+    delimiter: str = ","
+    encoding: str = "utf-8"
+
+    def __post_init__(self) -> None:
+        mark = self.delimiter
+        if len(mark) != 1 or (mark != "\t" and (not " " <= mark <= "~" or mark.isalnum() or mark in '"-')):
+            raise SchemaError(f"delimiter={mark!r}: name one character such as ';', no letter, digit, quote or minus")
+        try:
+            name = codecs.lookup(self.encoding).name.removesuffix("-sig")  # a mark at the start is read over anyway
+            is_sound = _keeps_bytes(name, mark)
+        except (LookupError, ValueError) as error:
+            raise SchemaError(f"encoding={self.encoding!r}: Python knows no such text encoding") from error
+        if not is_sound:
+            raise SchemaError(
+                f"encoding={self.encoding!r}: its files cannot be read byte by byte; declare one that holds ASCII, "
+                "such as 'cp1252', or convert them to UTF-8"
+            )
+        object.__setattr__(self, "encoding", name)
+
+    def suspect(self, block: bytes) -> str | None:
+        """Which encoding the first *block* of a file speaks for, against the declared one, in words; None: it fits."""
+        if self.encoding == "utf-8" or block.isascii():
+            return None
+        try:
+            codecs.getincrementaldecoder("utf-8")().decode(block)
+        except UnicodeDecodeError:
+            return None
+        return f"UTF-8, where encoding={self.encoding!r} is declared; declare 'utf-8', or convert the file"
+
+
+def _keeps_bytes(encoding: str, delimiter: str) -> bool:
+    """Whether ASCII is ASCII and nothing else, and no other byte takes a quote, a line end or the separator along."""
+    ascii_bytes = bytes(range(128))
+    others = [character.encode(encoding, "ignore") for character in "éпあ漢한"]
+    if ascii_bytes.decode(encoding, "replace") != ascii_bytes.decode() or any(o and o.isascii() for o in others):
+        return False
+    marks = ("\n", "\r", '"', delimiter)
+    return all(
+        bytes([first, ord(mark)]).decode(encoding, "replace").endswith(mark)
+        for first in range(128, 256)
+        for mark in marks
+    )
+
+
+COMMAS = Dialect()
+
+
+class Grammar(NamedTuple):
+    """What the parts of a record look like, as patterns, where fields are separated by `mark`."""
+
+    mark: bytes
+    field: re.Pattern[str]
+    sound_field: re.Pattern[bytes]
+    sound_fields: re.Pattern[bytes]
+    special: re.Pattern[bytes]
+    behind_return: re.Pattern[bytes]
+    number: re.Pattern[bytes]  # a first field, with what may have damaged it
+    closes: re.Pattern[bytes]  # its first lone quote ends a field
+    goes_on: re.Pattern[bytes]  # its last field is quoted and does not end
+
+
+@cache
+def grammar(delimiter: str) -> Grammar:
+    """The grammar of files with this separator."""
+    plain = re.escape(delimiter)
+    mark = plain.encode()
+    quoted = rb'[^"]*+(?:""[^"]*+)*+'
+    field = rf'(?:"([^"]*+(?:""[^"]*+)*+)"|([^"{plain}\r\n]*+)){plain}'
+    return Grammar(
+        mark=delimiter.encode(),
+        field=re.compile(field),
+        sound_field=re.compile(field.encode()),
+        sound_fields=re.compile(rb"(?:%b)*+" % field.encode()),
+        special=re.compile(rb'[%b"\r\n]' % mark),
+        behind_return=re.compile(rb'[%b"\n]|\r\n|\Z' % mark),
+        number=re.compile(rb'["\0\r\d-]*\d["\0\r\d-]*%b' % mark),
+        closes=re.compile(rb'%b(?<=[^%b])"(?:[%b\r\n]|\Z)' % (quoted, mark, mark)),
+        goes_on=re.compile(rb'(?:\A|%b)"%b\Z' % (mark, quoted)),
+    )
+
+
+@cache
+def sound_line(delimiter: str, width: int) -> re.Pattern[bytes]:
+    """Matches a line that is a whole record of *width* fields."""
+    mark = re.escape(delimiter).encode()
+    field = rb'(?:[^"%b\r\n]*+|"[^"]*+(?:""[^"]*+)*+")' % mark
+    return re.compile(rb"(?!\r?\n?\Z)%b(?:%b%b){%d}\r?\n?" % (field, mark, field, width - 1))
