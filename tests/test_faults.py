@@ -119,9 +119,9 @@ def test_a_field_may_have_four_mebibytes_and_no_more(clean, tmp_path, score, chu
 @pytest.mark.parametrize(
     ("module", "sound", "broken"),
     [
-        ("lines.py", "or not _are_separators(outside, dialect.delimiter)", ""),
+        ("lines.py", "or not _are_separators(parts[::2], dialect.delimiter)", ""),
         ("read.py", "self.start.line + first + 1,", "self.start.line + first + 2,"),
-        ("scan.py", "self._holds(row) if row <= at + sure else", ""),
+        ("scan.py", "self.holds(row) if row <= at + sure else", ""),
         ("validate.py", "[text or None for", '[text if text not in ("", "NA") else None for'),
         ("validate.py", '"^-?[0-9]+$"', '"[0-9]"'),
         ("put.py", "in (load, *same_file)", "in ()"),

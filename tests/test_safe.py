@@ -78,8 +78,9 @@ def test_nothing_is_pickled_evaluated_or_run_by_a_shell(module):
     used |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
     used |= {node.arg for node in nodes if isinstance(node, ast.keyword) and node.arg}
 
-    # A second process of our own makes the rows that are read back from it, out of texts and numbers.
-    allowed = {"ahead.py": {"subprocess", "marshal"}, "report/kernels.py": {"subprocess"}}
+    # A second process of our own makes the rows that are read back from it, out of texts and numbers. Workers of a
+    # cluster are sent classes of sources, as Dask sends all it sends them; nothing that was stored is read so.
+    allowed = {"ahead.py": {"subprocess", "marshal"}, "report/kernels.py": {"subprocess"}, "cluster.py": {"pickle"}}
     assert used & (banned | {"subprocess"}) <= allowed.get(module, set())
 
 
@@ -182,4 +183,4 @@ def test_every_connection_is_made_in_one_place():
         if isinstance(node, ast.Attribute) and node.attr == "connect"
     ]
 
-    assert set(calls) == {"store.py"}
+    assert set(calls) == {"store.py", "lake.py"}, "SQLite in the first, DuckDB in the second"
