@@ -47,12 +47,7 @@ def put(store: Store, source: Source, rows: list[Row], *, load: int, same_file: 
         return result
     has_parents = bool(source.references) and not _own_references(source)
     while at < len(rows):
-        left = iter(rows[at:])
-        try:
-            store.connection.executemany(_insert_sql(source, load), left)
-            refused = len(rows)
-        except sqlite3.IntegrityError:
-            refused = len(rows) - length_hint(left) - 1
+        refused = at + _insert(store, source, rows[at:], load)
         result.inserted += refused - at
         count = 2 * count if refused == at else 1
         at = refused
@@ -68,6 +63,16 @@ def put(store: Store, source: Source, rows: list[Row], *, load: int, same_file: 
         _put_carefully(store, source, rows[refused:at], missing, load, same_file, result)
     result.rejected.sort()
     return result
+
+
+def _insert(store: Store, source: Source, rows: list[Row], load: int) -> int:
+    """Store rows until one is refused, and tell how many were stored."""
+    left = iter(rows)
+    try:
+        store.connection.executemany(_insert_sql(source, load), left)
+    except sqlite3.IntegrityError:
+        return len(rows) - length_hint(left) - 1
+    return len(rows)
 
 
 @lru_cache(maxsize=64)
