@@ -5,6 +5,7 @@ OUT ?= reports
 DB ?= $(OUT)/$(notdir $(abspath $(DATA))).db
 ARGS ?=
 BIN := .venv/bin
+PYTEST := $(BIN)/pytest --quiet --numprocesses=2 --dist=loadfile --cov=foundation --cov-report=
 # In processes of their own: what they import takes half of the memory that a load may use.
 CLUSTER := tests/test_cluster.py tests/test_lake.py
 export JUPYTER_PREFER_ENV_PATH = 1
@@ -24,8 +25,7 @@ report: .venv/ready  ## load DATA through the notebooks and make pages of them
 
 test: .venv/ready  ## format, lint, types, tests, and the notebooks as tests
 	$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy
-	$(BIN)/pytest --quiet --numprocesses=2 --dist=loadfile --cov=foundation --cov-report= $(CLUSTER:%=--ignore=%)
-	$(BIN)/pytest --quiet --numprocesses=2 --dist=loadfile --cov=foundation --cov-append --cov-report= $(CLUSTER)
+	$(PYTEST) $(CLUSTER:%=--ignore=%) && $(PYTEST) --cov-append $(CLUSTER)
 	$(BIN)/pytest --quiet --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval.cfg --cov=foundation --cov-append --cov-config=pyproject.toml notebooks
 
 soak: .venv/ready  ## the long sweeps: every fault, every kill, ten thousand examples (hours)

@@ -15,6 +15,12 @@ from typing import Any
 
 import pytest
 
+import foundation
+
+# One process runs many tests and keeps what they import: what it holds says nothing about the memory of a load.
+assert foundation.ingest.__kwdefaults__
+foundation.ingest.__kwdefaults__["memory_limit"] = 2_000_000_000
+
 Row = Mapping[str, object] | str | bytes  # columns that differ from a sound record, or a line as it stands
 
 # A sound record of each source, in the order of its file; the first column is the key.

@@ -5,7 +5,6 @@ import doctest
 import re
 import runpy
 import shlex
-import shutil
 import tomllib
 from pathlib import Path
 
@@ -73,34 +72,6 @@ def run_shell(block: str, capsys) -> int:
             wrong.append(f"{command}\n{got}")
     print(*wrong, sep="\n")
     return len(wrong)
-
-
-READING = (
-    "Find rows", "Follow a reference", "Page forwards and back", "Stream a large table in constant memory", "A frame",
-    "Any SELECT", "The cache", "Statistics", "What was refused, and why",
-)  # fmt: skip
-
-
-def test_the_recipes_for_reading_give_the_same_from_a_folder_of_parquet(tmp_path, monkeypatch, capsys):
-    distributed = pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
-    from foundation.cluster import ingest
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    inbox = shutil.copytree(ROOT / "data/sample", "inbox")
-    with distributed.Client(processes=False, n_workers=1, dashboard_address=":0") as client:
-        ingest(inbox, "sample.db", client=client)
-    with foundation.open("sample.db") as db:
-        names: dict[str, object] = {"__name__": "recipes", "db": db, "orders": db["orders"], "foundation": foundation}
-        sections = re.split("^## ", (ROOT / "docs/recipes.md").read_text("utf-8"), flags=re.M)
-        chosen = [section for section in sections if section.startswith(READING)]
-        blocks = [block for section in chosen for block in re.findall(r"^```(\w+)\n(.*?)^```", section, re.S | re.M)]
-
-        for language, block in blocks:
-            failed = run_python(block, names) if language == "pycon" else run_shell(block, capsys)
-            assert failed == 0, capsys.readouterr().out
-
-    assert len(chosen) == len(READING)
 
 
 def test_the_recipes_run_as_they_stand_and_give_what_they_show(tmp_path, monkeypatch, capsys):

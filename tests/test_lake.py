@@ -1,11 +1,14 @@
 """A folder of Parquet read back, held against a database of the same delivery."""
 
 import json
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import append
+from test_docs import run_python, run_shell
 
 import foundation
 from foundation.__main__ import main
@@ -177,3 +180,27 @@ def test_a_file_that_has_grown_is_another_delivery(client, data, tmp_path):
 
     with pytest.raises(foundation.StoreError, match="name another folder"):
         ingest(data, tmp_path / "out", client=client)
+
+
+READING = (
+    "Find rows", "Follow a reference", "Page forwards and back", "Stream a large table in constant memory", "A frame",
+    "Any SELECT", "The cache", "Statistics", "What was refused, and why",
+)  # fmt: skip
+
+
+def test_the_recipes_for_reading_give_the_same_from_a_folder_of_parquet(client, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    inbox = shutil.copytree(ROOT / "data/sample", "inbox")
+    ingest(inbox, "sample.db", client=client)
+    with foundation.open("sample.db") as db:
+        names: dict[str, object] = {"__name__": "recipes", "db": db, "orders": db["orders"], "foundation": foundation}
+        sections = re.split("^## ", (ROOT / "docs/recipes.md").read_text("utf-8"), flags=re.M)
+        chosen = [section for section in sections if section.startswith(READING)]
+        blocks = [block for section in chosen for block in re.findall(r"^```(\w+)\n(.*?)^```", section, re.S | re.M)]
+
+        for language, block in blocks:
+            failed = run_python(block, names) if language == "pycon" else run_shell(block, capsys)
+            assert failed == 0, capsys.readouterr().out
+
+    assert len(chosen) == len(READING)
