@@ -47,7 +47,7 @@ def write_index(report: Report, told: Told, given: Mapping[str, Any]) -> None:
 
 
 def write_index_of_runs(out: Path) -> None:
-    """Write the index of all runs in *out*, each with what has changed from the run before of the same delivery."""
+    """Write the index of all runs in *out*, each with what has changed from the last one of such names."""
     runs = sorted((read_report(path.parent) for path in out.glob("*/run.json")), key=lambda run: run.run_id)
     before: dict[tuple[str, str], Report] = {}
     told = []
