@@ -16,6 +16,7 @@ from foundation.files import left_out, paths_of
 from foundation.hints import explain_columns, explain_encoding
 from foundation.ledger import Load
 from foundation.memory import Memory
+from foundation.parents import Parents, known_parents
 from foundation.profile import Profile
 from foundation.put import put
 from foundation.read import Damaged, Position, Reader
@@ -232,12 +233,15 @@ def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Lo
     """
     same_file, refused = ledger.loads_of_file(job.store, load), profile_of(source)
     size, began, end = job.chunk_size, time.perf_counter(), (reader.at.byte, reader.digest)
-    with steps(path, source, reader, workers=job.workers) as (judged, worker):
+    with (
+        known_parents(job.store, source, reader.size - reader.at.byte) as parents,
+        steps(path, source, reader, workers=job.workers) as (judged, worker),
+    ):
         memory = Memory(limit=job.memory_limit, worker=worker)
         while step := judged.next(size):
             chunk = step[0]
             with job.store.transaction():
-                refused.add(_store(job.store, source, step, load, same_file))
+                refused.add(_store(job.store, source, step, load, same_file, parents))
                 seconds = time.perf_counter() - began
                 load.seconds += seconds
                 rss = memory.sample()
@@ -259,13 +263,15 @@ def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Lo
     return *end, profile
 
 
-def _store(store: Store, source: Source, step: Step, load: Load, same_file: set[int]) -> list[Row]:
+def _store(
+    store: Store, source: Source, step: Step, load: Load, same_file: set[int], parents: Parents | None
+) -> list[Row]:
     """Put rows into their table, rejects beside it, and count both, inside the open transaction.
 
     Returns the rows that were refused there.
     """
     chunk, rows, rejected = step
-    result = put(store, source, rows, load=load.load_id, same_file=same_file)
+    result = put(store, source, rows, load=load.load_id, same_file=same_file, parents=parents)
     rejected = sorted([*rejected, *result.rejected])
     ledger.save_rejects(store, source, load, ((damaged, *chunk.locate(damaged.record)) for damaged in rejected))
     load.read += chunk.size
