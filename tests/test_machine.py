@@ -70,8 +70,9 @@ class Deliveries(RuleBasedStateMachine):
             self.ingest(chunk_size, False)
 
     def load(self, **options: object) -> foundation.Run:
-        parents._WORTH_IT = next(self.turns) % 2 * 2**40  # every second time they are known
-        return foundation.ingest(self.data, self.db, sources=SOURCES, **options)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(parents, "_WORTH_IT", next(self.turns) % 2 * 2**40)  # every second time they are known
+            return foundation.ingest(self.data, self.db, sources=SOURCES, **options)
 
     @rule(name=NAME, key=KEY, client=KEY, kind=KIND, chunk_size=MAYBE)
     def append(self, name, key, client, kind, chunk_size):
