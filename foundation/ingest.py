@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -104,13 +104,12 @@ def ingest(
     sources = in_order(sources)
     chosen = choose(sources, only, Path(data))
     paths = [path for source in chosen if source.home for path in paths_of(source, Path(data))]
-    with Worker(paths if workers > 1 else ()) as worker, Store(Path(db), wait_s=wait_s) as store:
+    with Worker(paths) if workers > 1 else nullcontext() as worker, Store(Path(db), wait_s=wait_s) as store:
         for source in sources:
             store.prepare(source)
         run_id = run_id or ledger.new_run_id()
         ledger.begin_run(store, run_id, {"data": str(data), "only": [s.name for s in chosen], "chunk_size": chunk_size})
-        second = worker if workers > 1 else None
-        job = _Job(store, run_id, chunk_size, memory_limit, again, second, progress, is_stopped)
+        job = _Job(store, run_id, chunk_size, memory_limit, again, worker, progress, is_stopped)
         loads = _load_files(job, chosen, Path(data).absolute())
         if not any(load.status == "stopped" for load in loads):
             loads += release(store, sources, run_id)

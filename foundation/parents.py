@@ -34,12 +34,17 @@ class _Keys(NamedTuple):
 
 
 class Parents:
-    """The keys that rows of a source may refer to, as far as they are known."""
+    """The keys that rows of a source may refer to, if they are known."""
 
     def __init__(self, store: Store, references: Mapping[str, str], most: int) -> None:
         self._store = store
         self._version = self._seen()  # first: who writes from here on is noticed
         self._keys = {column: _keys(store, parent, most) for column, parent in references.items()}
+
+    @property
+    def are_known(self) -> bool:
+        """Whether those of each reference are."""
+        return None not in self._keys.values()
 
     def doubtful(self, column: str, values: Set[Any]) -> Set[Any]:
         """Those of *values* that may be no key of what *column* refers to; all others are, in the open transaction."""
@@ -73,16 +78,18 @@ def _keys(store: Store, parent: str, most: int) -> _Keys | None:
 
 @contextmanager
 def known_parents(store: Store, source: Source, size: int) -> Iterator[Parents | None]:
-    """The parents that a file with *size* bytes still to be read refers to, if it is worth to know them.
+    """The parents that a file with *size* bytes still to be read refers to, if they can be known and that is worth it.
 
-    Meanwhile SQLite does not look for them: who stores rows has to.
+    Then SQLite does not look for them meanwhile: who stores rows has to.
     """
     references = source.references
     if size < _WORTH_IT or not references or source.name in references.values():
         yield None
-        return
-    with store.unchecked():
-        yield Parents(store, references, size // _BYTES_A_KEY)
+    elif (parents := Parents(store, references, size // _BYTES_A_KEY)).are_known:
+        with store.unchecked():
+            yield parents
+    else:
+        yield None
 
 
 @lru_cache(maxsize=64)
