@@ -28,6 +28,7 @@ from foundation.validate import Verdict, judge
 
 WORTH_IT = 8 * 2**20  # bytes still to be read; for less the start of a process costs more than it brings
 _WORTH_ASKING = 2**20  # bytes for which a process that is there is asked
+_THEIRS, _OURS = slice(0, None, 2), slice(1, None, 2)  # columns: each process takes the profile of every second one
 _AHEAD = 3  # chunks that are asked for before they are needed
 _KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "33554432"}  # glibc: not per chunk
 
@@ -98,7 +99,7 @@ def steps(path: Path, source: Source, reader: Reader, worker: Worker | None) -> 
         return
     given = {"path": str(path), "at": reader.at, "digest": reader.digest}
     given |= {"home": source.home, "name": source.name, "fingerprint": source.fingerprint}
-    asked = _Asked(path, given, *worker.start())
+    asked = _Asked(path, source, given, *worker.start())
     try:
         yield asked
     finally:
@@ -107,29 +108,27 @@ def steps(path: Path, source: Source, reader: Reader, worker: Worker | None) -> 
 
 
 class _Here:
-    """Steps that this process takes."""
+    """Steps that this process takes, and the profile of some columns, of all by default."""
 
-    def __init__(self, source: Source, reader: Reader) -> None:
-        self._source, self._reader = source, reader
-        self._profile = profile_of(source)
+    def __init__(self, source: Source, reader: Reader, share: slice = slice(None)) -> None:
+        self._source, self._reader, self._share = source, reader, share
+        self._profile = profile_of(source, share)
 
     def next(self, size: int) -> Step | None:
         chunk = self._reader.chunk(size)
         if not chunk:
             return None
         verdict = judge(self._source, chunk)
-        self._profile.add_columns(verdict.columns)
+        self._profile.add_columns(verdict.columns[self._share])
         return chunk, verdict
 
     def profile(self) -> Profile:
         return self._profile
 
 
-def profile_of(source: Source) -> Profile:
-    """A profile of rows of *source*, none as yet."""
-    return Profile(
-        {column.name: Figures(_kind(source, column), is_optional=not column.required) for column in source.columns}
-    )
+def profile_of(source: Source, share: slice = slice(None)) -> Profile:
+    """A profile of rows of *source*, none as yet, or of some of its columns."""
+    return Profile({c.name: Figures(_kind(source, c), is_optional=not c.required) for c in source.columns[share]})
 
 
 def _kind(source: Source, column: Column) -> Kind:
@@ -141,8 +140,9 @@ def _kind(source: Source, column: Column) -> Kind:
 class _Asked:
     """Steps that a worker takes, some of them ahead of their time."""
 
-    def __init__(self, path: Path, given: dict[str, Any], to: BinaryIO, back: BinaryIO) -> None:
+    def __init__(self, path: Path, source: Source, given: dict[str, Any], to: BinaryIO, back: BinaryIO) -> None:
         self._path, self._to, self._from = path, to, back
+        self._source, self._profile = source, profile_of(source, _OURS)
         self._waiting = 0
         self.is_done = False
         self._send(given)
@@ -153,16 +153,19 @@ class _Asked:
             self._waiting += 1
         self._waiting -= 1
         told = self._answer()
-        return self._unpacked(told) if told else None
+        step = self._unpacked(told) if told else None
+        if step:
+            self._profile.add_columns(step[1].columns[_OURS])
+        return step
 
     def profile(self) -> Profile:
         self._send(0)
         for _ in range(self._waiting):  # steps that were asked for and are not wanted
             if told := self._answer():
                 self._unpacked(told)
-        packed = self._receive(self._answer()["profile"])
+        theirs = Profile.unpacked(self._receive(self._answer()["profile"]))
         self.is_done = True
-        return Profile.unpacked(packed)
+        return theirs.beside(self._profile, [column.name for column in self._source.columns])
 
     def _answer(self) -> dict[str, Any]:
         told: dict[str, Any] = json.loads(self._receive(int.from_bytes(self._receive(8))))
@@ -228,7 +231,7 @@ def _serve(orders: BinaryIO, results: BinaryIO) -> None:
         with Reader(path, source) as reader:
             if at != reader.at and not reader.resume(at, given["digest"]):
                 raise FoundationError(f"{path}: it has changed since the load began; run the same command again")
-            steps = _Here(source, reader)
+            steps = _Here(source, reader, _THEIRS)
             while order := json.loads(orders.readline() or "0"):
                 _answer(results, *_packed(steps.next(order)))
             packed = steps.profile().packed()

@@ -219,6 +219,15 @@ class Profile:
             else:
                 self.columns[name] = figures
 
+    def beside(self, other: Self, names: Sequence[str]) -> Self:
+        """The columns of both, of the same rows, in the order of these *names*; nothing if some are not there."""
+        columns = self.columns | other.columns
+        if columns.keys() != set(names):
+            return type(self)()
+        both = type(self)({name: columns[name] for name in names})
+        both.rows = max(self.rows, other.rows)
+        return both
+
     def take_out(self, other: Self) -> None:
         """Count rows out that have been counted in."""
         if self.rows and other.rows:
