@@ -7,7 +7,7 @@ import re
 import secrets
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -118,7 +118,7 @@ def _load(row: tuple[Any, ...]) -> Load:
 
 def save_load(store: Store, load: Load) -> None:
     """Write a load, inside the open transaction; a new one gets its number."""
-    values = asdict(load) | {"header": json.dumps(load.header), "warnings": json.dumps(load.warnings)}
+    values = vars(load) | {"header": json.dumps(load.header), "warnings": json.dumps(load.warnings)}
     if not load.load_id:
         del values["load_id"]
     names = ", ".join(values)

@@ -15,13 +15,13 @@ _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**
 class Memory:
     """Samples resident memory against a budget, both in bytes, that of the process *worker* included.
 
-    `peak` is the largest sample: what rises and falls between two samples is not seen.
+    `now` is the last sample, `peak` the largest: what rises and falls between two samples is not seen.
     """
 
     def __init__(self, *, limit: int, worker: int | None = None) -> None:
         self._processes = [psutil.Process(), *([psutil.Process(worker)] if worker else [])]
         self.limit = limit
-        self.peak = 0
+        self.now = self.peak = 0
         self.sample()
 
     def sample(self) -> int:
@@ -30,16 +30,16 @@ class Memory:
         for process in self._processes:
             with suppress(psutil.NoSuchProcess):  # that it has ended is told by who waits for it
                 now += process.memory_info().rss
-        self.peak = max(self.peak, now)
+        self.now, self.peak = now, max(self.peak, now)
         return now
 
     def is_tight(self) -> bool:
-        """Whether more than nine tenths of the budget are in use."""
-        return self.sample() > 0.9 * self.limit
+        """Whether more than nine tenths of the budget were in use when it was sampled last."""
+        return self.now > 0.9 * self.limit
 
     def is_spent(self) -> bool:
-        """Whether the whole budget is in use."""
-        return self.sample() > self.limit
+        """Whether the whole budget was."""
+        return self.now > self.limit
 
 
 class Watch:
