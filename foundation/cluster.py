@@ -9,6 +9,7 @@ is not there.
 import hashlib
 import json
 import logging
+import os
 import pickle
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -53,15 +54,24 @@ from foundation.source import Source, in_order
 from foundation.store import now
 
 RANGE = 64 * 2**20  # bytes of a file that one task reads
+_SHARED = "DASK_SCHEDULER_ADDRESS"
 _COUNTED = 100  # files whose rows one task counts
+# What a load of the same source, by its status, leaves no room for: a refused file leaves the rows of the one before.
+_VOID = {
+    "complete": {"complete", "refused", "skipped"},
+    "refused": {"refused"},
+    "skipped": {"refused", "skipped"},
+}
 
 
 @contextmanager
 def connect(address: str, *, workers: int | None = None) -> Iterator[Client]:
     """A client of the scheduler at *address*, or of a cluster of so many processes on this machine: `local`.
 
-    Raises FoundationError when nobody answers there.
+    No address is that of `shared`, which Dask's own setting is for, DASK_SCHEDULER_ADDRESS; without it, `local`. Raises
+    FoundationError when nobody answers there.
     """
+    address = address or dask.config.get("scheduler-address", None) or "local"
     if address == "local":
         own = LocalCluster(
             n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
@@ -78,6 +88,19 @@ def connect(address: str, *, workers: int | None = None) -> Iterator[Client]:
             ) from error
         with client:
             yield client
+
+
+@contextmanager
+def shared(address: str, *, workers: int | None = None) -> Iterator[Client]:
+    """A client as `connect` gives it; processes that are started meanwhile find its cluster when they name none."""
+    before = os.environ.get(_SHARED)
+    with connect(address, workers=workers) as client:
+        os.environ[_SHARED] = client.scheduler.address
+        try:
+            yield client
+        finally:
+            os.environ.pop(_SHARED)
+            os.environ.update({_SHARED: before} if before else {})
 
 
 @dataclass
@@ -117,7 +140,7 @@ def ingest(
     data: str | Path,
     out: str | Path,
     *,
-    client: Client,
+    client: Client | None = None,
     sources: Sequence[Source] = SOURCES,
     only: Iterable[str] = (),
     range_size: int = RANGE,
@@ -128,6 +151,7 @@ def ingest(
 ) -> Run:
     """Load the files `<source>.csv` of *data* into the folder *out* of Parquet, on the cluster of *client*.
 
+    Without one, a client of the cluster that is shared, or of one of this machine, is there for as long as it takes.
     Both may be addresses of fsspec that all workers reach. Files are read in ranges of *range_size* bytes. A folder
     holds one delivery: a file that is there is skipped, or loaded anew if its source or what it refers to is another.
     What was cut off goes on where it stopped when the same is asked for again; with *again* all is done anew. While
@@ -144,7 +168,8 @@ def ingest(
     (folder, is_local), (out, is_ours) = _address(data), _address(out)
     chosen = choose(sources, only, Path(folder) if is_local else None)
     run = {"run_id": run_id or new_run_id(), "started": now(), "versions": versions(), "data": str(data)}
-    with write_lock(Path(out), wait_s=wait_s) if is_ours else nullcontext(), _told(client):
+    asked = nullcontext(client) if client else connect("")
+    with asked as client, write_lock(Path(out), wait_s=wait_s) if is_ours else nullcontext(), _told(client):
         job = _Job(client, out, run, range_size, again, progress, read_manifest(out))
         files = [_begin(job, source, _file_of(source, folder, is_local=is_local)) for source in chosen]
         for file in files:
@@ -259,7 +284,8 @@ def _finish(job: _Job, file: _File, sources: Mapping[str, Source]) -> Load:
     parents = [job.known(parent).get("identity") for parent in source.references.values()]
     identity = _digest(file.content, source.fingerprint, parents)
     if file.judged is None and job.known(source.name)["identity"] == identity:
-        load.status, load.load_id = "skipped", job.known(source.name)["load_id"]
+        load.status, load.origin = "skipped", job.known(source.name)["load_id"]
+        _enter(job, file, [], identity=identity, rejects=[])
         return load
     if file.judged is None:
         _judge(job, file)
@@ -343,16 +369,18 @@ def _failed_columns(source: Source, load: Load, judged: Sequence[Judged]) -> lis
 
 
 def _enter(job: _Job, file: _File, judged: Sequence[Judged], *, identity: str, rejects: Sequence[str]) -> None:
-    """Put a load into the manifest, in place of one of the same kind that was there, and take away what that left."""
+    """Put a load into the manifest, in place of those that it makes void, and take away the files that these left."""
     load, loads = file.load, job.manifest["loads"]
-    load.load_id = load.origin = 1 + max((one["load_id"] for one in loads), default=0)
-    gone = {"complete", "refused"} if load.status == "complete" else {"refused"}
-    kept = [one for one in loads if one["source"] != load.source or one["status"] not in gone]
+    load.load_id = 1 + max((one["load_id"] for one in loads), default=0)
+    load.origin = load.origin or load.load_id
+    kept = [one for one in loads if one["source"] != load.source or one["status"] not in _VOID[load.status]]
     more = {"identity": identity, "content": file.content, "range_size": job.range_size}
     told = asdict(load) | more | {"parts": [asdict(one) for one in judged], "rejects": list(rejects)}
     job.manifest["loads"] = [*kept, told]
-    job.manifest["runs"] = [one for one in job.manifest["runs"] if one["run_id"] != job.run["run_id"]]
-    job.manifest["runs"].append(job.run | {"finished": now()})
+    runs = {one["run_id"]: one for one in job.manifest["runs"]}
+    began = runs.get(job.run["run_id"], job.run)["started"]  # the notebooks of a report share one run
+    job.manifest["runs"] = list((runs | {job.run["run_id"]: job.run | {"started": began, "finished": now()}}).values())
+    job.manifest["version"] += load.status != "skipped"
     write_manifest(job.out, job.manifest)
     held = [one for one in job.manifest["loads"] if one["source"] == load.source]
     clear(

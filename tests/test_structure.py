@@ -21,7 +21,7 @@ LEVELS = [
     {"validate"},
     {"store", "seek", "pages"},
     {"put", "ledger", "ahead", "options", "relation", "paging", "survey", "ranges"},
-    {"repair", "parts"},
+    {"repair", "parts", "views"},
     {"ingest", "query", "migrate", "joins"},
     {"describe", "drift", "lake", "cluster"},
     {"stats", "terminal", "corrections", "explain", "proposal", "export"},

@@ -3,16 +3,18 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from foundation.ahead import WORTH_IT
 from foundation.delivery import SOURCES
-from foundation.errors import ReportError, visible
+from foundation.errors import ReportError, extra, visible
 from foundation.files import paths_of
 from foundation.ingest import choose
+from foundation.lake import open_database
 from foundation.ledger import end_run, new_run_id
-from foundation.query import Database
+from foundation.lock import write_lock
 from foundation.report.again import basis_of, unchanged
 from foundation.report.basis import Entity
 from foundation.report.indexes import told_of, write_index, write_index_of_runs
@@ -31,31 +33,39 @@ _WAIT_S = 600  # for each other: two notebooks that load at a time take turns in
 
 
 def make_report(
-    data: Path, db: Path, out: Path, *, sources: Sequence[Source], only: Sequence[str], parameters: Mapping[str, Any],
-    limits: Mapping[str, float] | None = None, run_id: str | None = None,
+    data: Path | str, db: Path | str, out: Path, *, sources: Sequence[Source], only: Sequence[str],
+    parameters: Mapping[str, Any], limits: Mapping[str, float] | None = None, run_id: str | None = None,
+    cluster: str = "local", workers: int | None = None,
 ) -> Report:  # fmt: skip
     """Load *data* into *db* by one run of `01_ingest` for each source, then tell of it; pages go to *out*/<run>.
 
     *parameters* are passed to the notebooks that declare them. A notebook that fails gets its page all the same. When
     nothing has changed since the last run, that one is given, unless the parameter `again` or a *run_id* is. *limits*
     are those of `run_notebook`, in seconds.
+
+    With the parameter `range_size` *db* is a folder of Parquet, and all notebooks load on one cluster: the one that
+    *cluster* is the address of, or a `local` one of so many *workers*.
     """
+    data = _on_disk(data)
     chosen = choose(sources, only, data)
-    given = {"data": str(data.absolute()), "db": str(db.absolute()), "wait_s": _WAIT_S, **parameters}
+    place = str(db) if "://" in str(db) else str(Path(db).absolute())
+    given = {"data": str(data.absolute()), "db": place, "wait_s": _WAIT_S, **parameters}
     overviews = [name for name, needed in _ABOUT_ALL.items() if needed <= {source.name for source in sources}]
     notebooks = [_notebook(name) for name in ("01_ingest", *overviews)]
-    before, sqlite = _database(db)
+    is_folder = bool(given.get("range_size"))
+    before, sqlite = _folder(place) if is_folder else _database(Path(place))
     basis = basis_of(data, chosen, notebooks, given, sqlite)
-    why = "it was asked for" if run_id or given.get("again") else unchanged(out, db, basis)
+    why = "it was asked for" if run_id or given.get("again") else unchanged(out, place, basis, sources)
     if isinstance(why, Report):
         return why
     run_id = run_id or new_run_id()
     _check(notebooks, given | {"run_id": run_id, "source": ""})
-    report = Report(run_id, out / run_id, why=why, delivery=data.absolute().name, database=db.name)
-    (report.folder / "notebooks").mkdir(parents=True)
-    sys.stderr.write(visible(f"This run is made because {why}.", 1_000) + "\n")
-    side_by_side = _side_by_side(chosen, data)
-    _run_all(report, chosen, overviews, given | {"run_id": run_id}, limits or {}, side_by_side=side_by_side)
+    report = Report(run_id, out / run_id, why=why, delivery=data.absolute().name, database=Path(place).name)
+    with _shared(cluster, workers) if is_folder else nullcontext():
+        (report.folder / "notebooks").mkdir(parents=True)
+        sys.stderr.write(visible(f"This run is made because {why}.", 1_000) + "\n")
+        side_by_side = _side_by_side(chosen, data)
+        _run_all(report, chosen, overviews, given | {"run_id": run_id}, limits or {}, side_by_side=side_by_side)
     _close(report, sources, given, basis, before)
     return report
 
@@ -71,6 +81,30 @@ def _database(db: Path) -> tuple[int, str]:
     with Store(db) as store:
         loads_before, sqlite = store.execute("SELECT count(*), sqlite_version() FROM _loads").fetchone()
         return loads_before, sqlite
+
+
+def _on_disk(data: Path | str) -> Path:
+    """The folder of the delivery; a report stands on the digests of its files, so they must be within reach."""
+    if "://" in str(data):
+        raise ReportError(
+            f"{data}: a report reads its delivery from a folder; name one, or load with foundation ingest"
+        )
+    return Path(data)
+
+
+def _folder(out: str) -> tuple[int, str]:
+    """How many loads the folder of Parquet has seen, and no SQLite; one that cannot be written is told here."""
+    with extra("cluster", "--to is for a cluster"):
+        from foundation.parts import prepare
+    with write_lock(Path(out), wait_s=10) if "://" not in out else nullcontext():
+        return prepare(out), ""
+
+
+def _shared(address: str, workers: int | None) -> AbstractContextManager[object]:
+    """A cluster for all notebooks; they find it by themselves, so that none of its addresses gets into their pages."""
+    with extra("cluster", "--to is for a cluster"):
+        from foundation.cluster import shared
+    return shared(address, workers=workers)
 
 
 def _side_by_side(chosen: Sequence[Source], data: Path) -> int:
@@ -130,7 +164,7 @@ def _notebook(name: str) -> Path:
 
 
 def _is_stopped(db: str, run_id: str) -> bool:
-    with Database(db) as database:
+    with open_database(db) as database:
         return any(load["status"] == "stopped" for load in loads(database, run_id))
 
 
@@ -138,8 +172,7 @@ def _close(
     report: Report, sources: Sequence[Source], given: Mapping[str, Any], basis: list[Entity], before: int
 ) -> None:
     """Write what the run came to: its entry in the ledger, its index, the index of all runs, its manifest."""
-    db = Path(given["db"])
-    with Database(db, sources=sources) as database:
+    with open_database(given["db"], sources=sources) as database:
         told, held = told_of(database, report.run_id), content(database)
     statuses = {load["status"] for load in told.loads}
     failed = any(page.failure for page in report.pages)
@@ -147,8 +180,9 @@ def _close(
     report.read, report.rejected = (sum(load[name] for load in told.loads) for name in ("read", "rejected"))
     report.stored = sum(load[name] for load in told.loads for name in ("inserted", "updated", "unchanged"))
     report.attention = len(told.attention)
-    with Store(db) as store:
-        end_run(store, report.run_id, report.status)
+    if not given.get("range_size"):
+        with Store(Path(given["db"])) as store:
+            end_run(store, report.run_id, report.status)
     write_index(report, told, given)
     write_index_of_runs(report.folder.parent)
     failures = [f"{page.stem}: {page.failure}" for page in report.pages if page.failure]
