@@ -123,17 +123,6 @@ def workers_of(out: str, load_ids: Iterable[int]) -> list[dict[str, Any]]:
     return found
 
 
-def prepare(out: str) -> int:
-    """How many loads a folder has seen; one that is not there is made, so that it is known that it can be.
-
-    Raises StoreError when it cannot be, or a file is there.
-    """
-    manifest = read_manifest(out)
-    if not exists(out):
-        write_manifest(out, manifest)
-    return len(manifest["loads"])
-
-
 @contextmanager
 def _whole(address: str) -> Iterator[Any]:
     """A file to be written that appears when it is whole."""

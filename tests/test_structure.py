@@ -14,7 +14,7 @@ PACKAGE = Path(foundation.__file__).parent
 LEVELS = [
     {"errors", "memory", "profile", "cache", "report.cells"},
     {"formats", "grammar"},
-    {"source", "hints", "lock", "spreadsheet", "scan", "display"},
+    {"source", "hints", "lock", "spreadsheet", "scan", "display", "scheduler"},
     {"delivery", "lines", "files"},
     {"read"},
     {"shortcut", "sample"},
@@ -28,7 +28,7 @@ LEVELS = [
     {"report.show", "report.client", "report.page", "report.basis", "draft"},
     {"report.engine", "report.kernels", "report.manifest"},
     {"report.result"},
-    {"report.again", "report.indexes"},
+    {"report.again", "report.indexes", "report.into"},
     {"report.run"},
     {"report.verify", "doctor"},
     {"__init__", "__main__", "report.__init__"},
@@ -44,8 +44,8 @@ ONE_TECHNOLOGY = {
     "nbconvert": {"report.page"},
     "psutil": {"memory"},
     "pyarrow": {"export", "parts", "joins"},
-    "dask": {"cluster", "joins", "lake"},
-    "distributed": {"cluster"},
+    "dask": {"cluster", "joins", "lake", "scheduler"},
+    "distributed": {"cluster", "scheduler"},
     "duckdb": {"lake"},
     "fsspec": {"ranges", "parts", "joins", "lake", "cluster"},
 }

@@ -16,7 +16,7 @@ _COMPARED = ("read", "stored", "rejected", "attention")
 
 
 class Told(NamedTuple):
-    """What the ledger has to say of a run: its loads, what needs attention, reasons of rejects, checks broken, who worked."""
+    """What is to be said of a run: its loads, what needs attention, reasons of rejects, checks broken, who worked."""
 
     loads: list[dict[str, Any]]
     attention: list[str]

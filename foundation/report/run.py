@@ -3,26 +3,24 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from foundation.ahead import WORTH_IT
 from foundation.delivery import SOURCES
-from foundation.errors import ReportError, extra, visible
+from foundation.errors import ReportError, visible
 from foundation.files import paths_of
 from foundation.ingest import choose
 from foundation.lake import open_database
-from foundation.ledger import end_run, new_run_id
-from foundation.lock import write_lock
+from foundation.ledger import new_run_id
 from foundation.report.again import basis_of, unchanged
 from foundation.report.basis import Entity
 from foundation.report.indexes import told_of, write_index, write_index_of_runs
+from foundation.report.into import address_of, end, is_stopped, loading, look, on_disk
 from foundation.report.manifest import action, now, write_manifest
 from foundation.report.result import Page, Report
 from foundation.source import Source
-from foundation.stats import content, loads
-from foundation.store import Store
+from foundation.stats import content
 
 _ABOUT_ALL: dict[str, set[str]] = {
     "02_overview": set(),
@@ -46,26 +44,26 @@ def make_report(
     With the parameter `range_size` *db* is a folder of Parquet, and all notebooks load on one cluster: the one that
     *cluster* is the address of, or a `local` one of so many *workers*.
     """
-    data = _on_disk(data)
+    data = on_disk(data)
     chosen = choose(sources, only, data)
-    place = str(db) if "://" in str(db) else str(Path(db).absolute())
-    given = {"data": str(data.absolute()), "db": place, "wait_s": _WAIT_S, **parameters}
+    given = {"data": str(data.absolute()), "db": address_of(db), "wait_s": _WAIT_S, **parameters}
     overviews = [name for name, needed in _ABOUT_ALL.items() if needed <= {source.name for source in sources}]
     notebooks = [_notebook(name) for name in ("01_ingest", *overviews)]
-    is_folder = bool(given.get("range_size"))
-    before, sqlite = _folder(place) if is_folder else _database(Path(place))
+    before, sqlite = look(given, sources, only)
     basis = basis_of(data, chosen, notebooks, given, sqlite)
-    why = "it was asked for" if run_id or given.get("again") else unchanged(out, place, basis, sources)
+    why = "it was asked for" if run_id or given.get("again") else unchanged(out, given["db"], basis, sources)
     if isinstance(why, Report):
         return why
     run_id = run_id or new_run_id()
     _check(notebooks, given | {"run_id": run_id, "source": ""})
-    report = Report(run_id, out / run_id, why=why, delivery=data.absolute().name, database=Path(place).name)
-    with _shared(cluster, workers) if is_folder else nullcontext():
+    report = Report(run_id, out / run_id, why=why, delivery=data.absolute().name, database=Path(given["db"]).name)
+    with loading(given, cluster, workers):
         (report.folder / "notebooks").mkdir(parents=True)
         sys.stderr.write(visible(f"This run is made because {why}.", 1_000) + "\n")
-        side_by_side = _side_by_side(chosen, data)
-        _run_all(report, chosen, overviews, given | {"run_id": run_id}, limits or {}, side_by_side=side_by_side)
+        _run_all(
+            report, chosen, overviews, given | {"run_id": run_id}, limits or {},
+            side_by_side=_side_by_side(chosen, data),
+        )  # fmt: skip
     _close(report, sources, given, basis, before)
     return report
 
@@ -74,37 +72,6 @@ def _check(notebooks: list[Path], given: dict[str, Any]) -> None:
     from foundation.report.engine import check_parameters
 
     check_parameters(notebooks, given)
-
-
-def _database(db: Path) -> tuple[int, str]:
-    """How many loads the database has seen, and the version of SQLite; one that cannot be written is told here."""
-    with Store(db) as store:
-        loads_before, sqlite = store.execute("SELECT count(*), sqlite_version() FROM _loads").fetchone()
-        return loads_before, sqlite
-
-
-def _on_disk(data: Path | str) -> Path:
-    """The folder of the delivery; a report stands on the digests of its files, so they must be within reach."""
-    if "://" in str(data):
-        raise ReportError(
-            f"{data}: a report reads its delivery from a folder; name one, or load with foundation ingest"
-        )
-    return Path(data)
-
-
-def _folder(out: str) -> tuple[int, str]:
-    """How many loads the folder of Parquet has seen, and no SQLite; one that cannot be written is told here."""
-    with extra("cluster", "--to is for a cluster"):
-        from foundation.parts import prepare
-    with write_lock(Path(out), wait_s=10) if "://" not in out else nullcontext():
-        return prepare(out), ""
-
-
-def _shared(address: str, workers: int | None) -> AbstractContextManager[object]:
-    """A cluster for all notebooks; they find it by themselves, so that none of its addresses gets into their pages."""
-    with extra("cluster", "--to is for a cluster"):
-        from foundation.cluster import shared
-    return shared(address, workers=workers)
 
 
 def _side_by_side(chosen: Sequence[Source], data: Path) -> int:
@@ -142,7 +109,7 @@ def _run(
     from foundation.report.page import make_page
 
     wait(after)
-    if page.source and _is_stopped(given["db"], report.run_id):
+    if page.source and is_stopped(given, report.run_id):
         return None
     sys.stderr.write(f"{page.name} {page.source}".rstrip() + "\n")  # in one piece, for two may write
     copy = report.folder / page.notebook
@@ -163,11 +130,6 @@ def _notebook(name: str) -> Path:
     raise ReportError(f"{name}.ipynb: not found beside the package; run from a checkout of the project")
 
 
-def _is_stopped(db: str, run_id: str) -> bool:
-    with open_database(db) as database:
-        return any(load["status"] == "stopped" for load in loads(database, run_id))
-
-
 def _close(
     report: Report, sources: Sequence[Source], given: Mapping[str, Any], basis: list[Entity], before: int
 ) -> None:
@@ -180,9 +142,7 @@ def _close(
     report.read, report.rejected = (sum(load[name] for load in told.loads) for name in ("read", "rejected"))
     report.stored = sum(load[name] for load in told.loads for name in ("inserted", "updated", "unchanged"))
     report.attention = len(told.attention)
-    if not given.get("range_size"):
-        with Store(Path(given["db"])) as store:
-            end_run(store, report.run_id, report.status)
+    end(given, report.run_id, report.status)
     write_index(report, told, given)
     write_index_of_runs(report.folder.parent)
     failures = [f"{page.stem}: {page.failure}" for page in report.pages if page.failure]
