@@ -105,9 +105,9 @@ def _load_on_cluster(options: argparse.Namespace) -> Run:
 
 
 def _show_workers(out: str, run: Run) -> None:
-    from foundation.parts import workers_of
+    from foundation.parts import read_manifest, workers_of
 
-    if workers := workers_of(out, {load.load_id for load in run.loads if load.status == "complete"}):
+    if workers := workers_of(out, [load for load in read_manifest(out)["loads"] if load["run_id"] == run.run_id]):
         show_table(list(workers[0]), [list(one.values()) for one in workers], title="Workers")
 
 

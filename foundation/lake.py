@@ -162,7 +162,8 @@ class Lake(Database):
         """What each worker of the cluster did for these loads."""
         from foundation.parts import workers_of
 
-        return workers_of(self.address, load_ids)
+        wanted = set(load_ids)
+        return workers_of(self.address, [load for load in self.manifest["loads"] if load["load_id"] in wanted])
 
 
 class LakeQuery(Query):

@@ -102,14 +102,17 @@ def parts_of(load: Mapping[str, Any]) -> list[Judged]:
     return found
 
 
-def workers_of(out: str, load_ids: Iterable[int]) -> list[dict[str, Any]]:
-    """For each worker what it did for these loads: parts judged, megabytes read and, as files now, written, seconds.
+def workers_of(out: str, loads: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each worker what it did for these loads of a manifest, by the names that people read.
 
-    `peak MB` is the greatest resident memory that was seen in one.
+    Parts that it judged, megabytes that it read, megabytes of the files that came of them, its seconds, and the most
+    megabytes of resident memory that were seen in it.
     """
-    loads, (files, path) = set(load_ids), fsspec.url_to_fs(out)
-    parts = [part for load in read_manifest(out)["loads"] if load["load_id"] in loads for part in parts_of(load)]
-    written = {name: told["size"] for name, told in files.find(path, detail=True).items()}
+    (files, path), parts, written = fsspec.url_to_fs(out), list[Judged](), dict[str, int]()
+    for load in loads:
+        parts += parts_of(load)
+        for folder in (f"{path}/{load['source']}", f"{path}/_rejects/{load['source']}"):
+            written |= {name: told["size"] for name, told in files.find(folder, detail=True).items()}
     found = []
     for worker in sorted({part.worker for part in parts}):
         own = [part for part in parts if part.worker == worker]

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import dask
 from distributed import Client, LocalCluster
+from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 from distributed.utils import silence_logging_cmgr
 
@@ -69,6 +70,7 @@ def told(client: Client) -> Iterator[None]:
             "--range-size smaller, then run the same command again, it goes on where it stopped"
         ) from error
     except (CancelledError, OSError) as error:
-        told = error if isinstance(error, OSError) else "the scheduler has ended, or can no longer be reached"
+        is_lost = isinstance(error, CancelledError | CommClosedError)
+        what = "the scheduler has ended, or can no longer be reached" if is_lost else error
         remedy = "see to it and run the same command again, it goes on where it stopped"
-        raise FoundationError(f"{client.scheduler.address}: {told}; {remedy}") from error
+        raise FoundationError(f"{client.scheduler.address}: {what}; {remedy}") from error

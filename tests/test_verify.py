@@ -87,7 +87,7 @@ def test_one_byte_of_an_input_is_named_with_the_table_the_cell_and_the_page(proj
     assert {("input", "clients.csv"), ("content", "clients"), ("load", "clients.sha256")} <= found
     assert ("page", "01_ingest_clients.html") in found
     assert {where.split(",")[0] for kind, where in found if kind == "cell"} == {
-        "01_ingest_clients cell 20 (code-30)", "02_overview cell 18 (code-26)",
+        "01_ingest_clients cell 21 (code-30)", "02_overview cell 18 (code-26)",
             "03_explore cell 45 (code-63)", "03_explore cell 50 (code-70)",
     }  # fmt: skip
     assert not [where for kind, where in found if kind == "content" and where != "clients"]
