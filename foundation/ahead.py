@@ -2,7 +2,7 @@
 
 The worker is a new interpreter and not a fork: a fork would inherit the threads of a notebook's kernel, the database
 and its locks. It ends when its pipes do, so it does not outlive the process that started it. What they tell each other
-is JSON, the bytes of the file as they are, and the rows as plain values, in half the time that JSON takes for them.
+is JSON, the bytes of the file as they are, and the columns as plain values, in half the time that JSON takes for them.
 """
 
 import gc
@@ -12,12 +12,12 @@ import marshal
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, Self
 
 from foundation.errors import FoundationError
 from foundation.grammar import Dialect
@@ -25,13 +25,14 @@ from foundation.profile import Figures, Kind, Profile
 from foundation.read import Chunk, Damaged, Piece, Position, Reader
 from foundation.scan import Error
 from foundation.source import Column, Source, load_sources
-from foundation.validate import Row, judge
+from foundation.validate import Verdict, judge
 
 WORTH_IT = 8 * 2**20  # bytes still to be read; for less the start of a process costs more than it brings
+_WORTH_ASKING = 2**20  # bytes for which a process that is there is asked
 _AHEAD = 3  # chunks that are asked for before they are needed
 _KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "33554432"}  # glibc: not per chunk
 
-Step = tuple[Chunk, list[Row], list[Damaged]]  # with the rows that fit, and the records that are refused
+Step = tuple[Chunk, Verdict]
 
 
 class Steps(Protocol):
@@ -44,27 +45,66 @@ class Steps(Protocol):
         """What the rows that fit hold; there are no steps after it."""
 
 
-@contextmanager
-def steps(path: Path, source: Source, reader: Reader, *, workers: int) -> Iterator[tuple[Steps, int | None]]:
-    """The records of *reader*, judged.
+class Worker:
+    """A second process that reads one file after the other; use it in a `with`.
 
-    With two *workers* a second process reads them, whose number comes with the steps, if that is worth it.
+    It is started when a file is worth it, or at once if one of *paths* is going to be.
     """
-    if workers < 2 or reader.size - reader.at.byte < WORTH_IT or not source.home:
-        yield _Here(source, reader), None
+
+    def __init__(self, paths: Iterable[Path] = ()) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        if any(path.is_file() and path.stat().st_size >= WORTH_IT for path in paths):
+            self.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    @property
+    def pid(self) -> int | None:
+        """Its number, if it was started."""
+        return self._process.pid if self._process else None
+
+    def is_worth(self, size: int) -> bool:
+        """Whether to have it read so many bytes."""
+        return size >= (_WORTH_ASKING if self._process else WORTH_IT)
+
+    def start(self) -> tuple[BinaryIO, BinaryIO]:
+        """Start it unless it is there; its input and output."""
+        if not self._process:
+            code = f"import sys; sys.path[:] = {sys.path!r}; from foundation.ahead import serve; serve()"
+            self._process = subprocess.Popen(  # noqa: S603  # our own code
+                [sys.executable, "-c", code],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, pipesize=2**20, start_new_session=True,
+                env=os.environ | _KEEPS_MEMORY,
+            )  # fmt: skip
+            self._output = BufferedReader(self._process.stdout, 2**16)  # type: ignore[type-var]  # a pipe
+        return self._process.stdin, self._output  # type: ignore[return-value]  # a pipe
+
+    def end(self) -> None:
+        """End it, whatever it does."""
+        if self._process:
+            self._process.kill()
+            with self._process:
+                self._process = None
+
+
+@contextmanager
+def steps(path: Path, source: Source, reader: Reader, worker: Worker | None) -> Iterator[Steps]:
+    """The records of *reader*, judged, by the *worker* if that is worth it."""
+    if not worker or not worker.is_worth(reader.size - reader.at.byte) or not source.home:
+        yield _Here(source, reader)
         return
-    code = f"import sys; sys.path[:] = {sys.path!r}; from foundation.ahead import serve; serve()"
     given = {"path": str(path), "at": reader.at, "digest": reader.digest}
     given |= {"home": source.home, "name": source.name, "fingerprint": source.fingerprint}
-    with subprocess.Popen(  # noqa: S603  # our own code
-        [sys.executable, "-c", code],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, pipesize=2**20, start_new_session=True,
-        env=os.environ | _KEEPS_MEMORY,
-    ) as worker:  # fmt: skip
-        try:
-            yield _Asked(path, source.dialect, given, worker.stdin, BufferedReader(worker.stdout, 2**16)), worker.pid  # type: ignore[arg-type,type-var]  # pipes
-        finally:
-            worker.kill()
+    asked = _Asked(path, source.dialect, given, *worker.start())
+    try:
+        yield asked
+    finally:
+        if not asked.is_done:
+            worker.end()
 
 
 class _Here:
@@ -80,7 +120,7 @@ class _Here:
             return None
         verdict = judge(self._source, chunk)
         self._profile.add_columns(verdict.columns)
-        return chunk, verdict.rows, verdict.rejected
+        return chunk, verdict
 
     def profile(self) -> Profile:
         return self._profile
@@ -105,6 +145,7 @@ class _Asked:
     def __init__(self, path: Path, dialect: Dialect, given: dict[str, Any], to: BinaryIO, back: BinaryIO) -> None:
         self._path, self._dialect, self._to, self._from = path, dialect, to, back
         self._waiting = 0
+        self.is_done = False
         self._send(given)
 
     def next(self, size: int) -> Step | None:
@@ -120,7 +161,9 @@ class _Asked:
         for _ in range(self._waiting):  # steps that were asked for and are not wanted
             if told := self._answer():
                 self._unpacked(told)
-        return Profile.unpacked(self._receive(self._answer()["profile"]))
+        packed = self._receive(self._answer()["profile"])
+        self.is_done = True
+        return Profile.unpacked(packed)
 
     def _answer(self) -> dict[str, Any]:
         told: dict[str, Any] = json.loads(self._receive(int.from_bytes(self._receive(8))))
@@ -138,7 +181,8 @@ class _Asked:
         rejected = [
             Damaged(record, [Error(*error) for error in errors], key) for record, errors, key in told["rejected"]
         ]
-        return chunk, marshal.loads(self._receive(told["rows"])), rejected  # noqa: S302  # of our own making
+        *columns, records = marshal.loads(self._receive(told["columns"]))  # noqa: S302  # of our own making
+        return chunk, Verdict(columns, records, rejected)
 
     def _send(self, order: object) -> None:
         try:
@@ -175,24 +219,23 @@ def serve() -> None:
 
 
 def _serve(orders: BinaryIO, results: BinaryIO) -> None:
-    given = json.loads(orders.readline())
-    path, at = Path(given["path"]), Position(*given["at"])
-    source = _source(given["home"], given["name"])
-    if not source or source.fingerprint != given["fingerprint"]:
-        raise FoundationError(
-            f"{given['home']}: {given['name']} is declared otherwise by now; start anew to load by that, "
-            "or use --workers 1 (workers=1)"
-        )
-    with Reader(path, source) as reader:
-        if at != reader.at and not reader.resume(at, given["digest"]):
-            raise FoundationError(f"{path}: it has changed since the load began; run the same command again")
-        steps = _Here(source, reader)
-        for order in map(json.loads, orders):
-            if order:
+    while line := orders.readline():
+        given = json.loads(line)
+        path, at = Path(given["path"]), Position(*given["at"])
+        source = _source(given["home"], given["name"])
+        if not source or source.fingerprint != given["fingerprint"]:
+            raise FoundationError(
+                f"{given['home']}: {given['name']} is declared otherwise by now; start anew to load by that, "
+                "or use --workers 1 (workers=1)"
+            )
+        with Reader(path, source) as reader:
+            if at != reader.at and not reader.resume(at, given["digest"]):
+                raise FoundationError(f"{path}: it has changed since the load began; run the same command again")
+            steps = _Here(source, reader)
+            while order := json.loads(orders.readline() or "0"):
                 _answer(results, *_packed(steps.next(order)))
-            else:
-                packed = steps.profile().packed()
-                _answer(results, {"profile": len(packed)}, packed)
+            packed = steps.profile().packed()
+            _answer(results, {"profile": len(packed)}, packed)
 
 
 def _source(home: str, name: str) -> Source | None:
@@ -209,15 +252,15 @@ def _source(home: str, name: str) -> Source | None:
 def _packed(step: Step | None) -> tuple[Any, ...]:
     if not step:
         return ({},)
-    chunk, judged, rejected = step
+    chunk, verdict = step
     chunk.columns.clear()  # marshal takes longer over texts that others hold, too
-    rows = marshal.dumps(judged)
+    columns = marshal.dumps([*verdict.columns, list(verdict.records)])
     told = {
         "start": chunk.start, "end": chunk.end, "digest": chunk.digest,
         "pieces": [(p.start, p.end, p.spans, p.width, len(p.block)) for p in chunk.pieces],
-        "rejected": rejected, "rows": len(rows),
+        "rejected": verdict.rejected, "columns": len(columns),
     }  # fmt: skip
-    return told, *(piece.block for piece in chunk.pieces), rows
+    return told, *(piece.block for piece in chunk.pieces), columns
 
 
 def _answer(results: BinaryIO, told: dict[str, Any], *blocks: bytes) -> None:

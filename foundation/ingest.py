@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foundation import delivery, ledger
-from foundation.ahead import Step, profile_of, steps
+from foundation.ahead import Step, Worker, profile_of, steps
 from foundation.display import table
 from foundation.errors import FoundationError, SchemaError, SourceError, visible
 from foundation.files import left_out, paths_of
 from foundation.hints import explain_columns, explain_encoding
 from foundation.ledger import Load
 from foundation.memory import Memory
+from foundation.parents import Parents, known_parents
 from foundation.profile import Profile
 from foundation.put import put
 from foundation.read import Damaged, Position, Reader
@@ -67,7 +68,7 @@ class _Job:
     chunk_size: int
     memory_limit: int
     again: bool
-    workers: int
+    worker: Worker | None
     progress: Progress
     is_stopped: Callable[[], bool]
 
@@ -102,12 +103,14 @@ def ingest(
             raise ValueError(f"{name} must be at least 1, got {number}")
     sources = in_order(sources)
     chosen = choose(sources, only, Path(data))
-    with Store(Path(db), wait_s=wait_s) as store:
+    paths = [path for source in chosen if source.home for path in paths_of(source, Path(data))]
+    with Worker(paths if workers > 1 else ()) as worker, Store(Path(db), wait_s=wait_s) as store:
         for source in sources:
             store.prepare(source)
         run_id = run_id or ledger.new_run_id()
         ledger.begin_run(store, run_id, {"data": str(data), "only": [s.name for s in chosen], "chunk_size": chunk_size})
-        job = _Job(store, run_id, chunk_size, memory_limit, again, workers, progress, is_stopped)
+        second = worker if workers > 1 else None
+        job = _Job(store, run_id, chunk_size, memory_limit, again, second, progress, is_stopped)
         loads = _load_files(job, chosen, Path(data).absolute())
         if not any(load.status == "stopped" for load in loads):
             loads += release(store, sources, run_id)
@@ -232,12 +235,15 @@ def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Lo
     """
     same_file, refused = ledger.loads_of_file(job.store, load), profile_of(source)
     size, began, end = job.chunk_size, time.perf_counter(), (reader.at.byte, reader.digest)
-    with steps(path, source, reader, workers=job.workers) as (judged, worker):
-        memory = Memory(limit=job.memory_limit, worker=worker)
+    with (
+        known_parents(job.store, source, reader.size - reader.at.byte) as parents,
+        steps(path, source, reader, job.worker) as judged,
+    ):
+        memory = Memory(limit=job.memory_limit, worker=job.worker.pid if job.worker else None)
         while step := judged.next(size):
             chunk = step[0]
             with job.store.transaction():
-                refused.add(_store(job.store, source, step, load, same_file))
+                refused.add(_store(job.store, source, step, load, same_file, parents))
                 seconds = time.perf_counter() - began
                 load.seconds += seconds
                 rss = memory.sample()
@@ -259,14 +265,17 @@ def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Lo
     return *end, profile
 
 
-def _store(store: Store, source: Source, step: Step, load: Load, same_file: set[int]) -> list[Row]:
+def _store(
+    store: Store, source: Source, step: Step, load: Load, same_file: set[int], parents: Parents | None
+) -> list[Row]:
     """Put rows into their table, rejects beside it, and count both, inside the open transaction.
 
     Returns the rows that were refused there.
     """
-    chunk, rows, rejected = step
-    result = put(store, source, rows, load=load.load_id, same_file=same_file)
-    rejected = sorted([*rejected, *result.rejected])
+    chunk, verdict = step
+    rows = verdict.rows
+    result = put(store, source, rows, load=load.load_id, same_file=same_file, parents=parents)
+    rejected = sorted([*verdict.rejected, *result.rejected])
     ledger.save_rejects(store, source, load, ((damaged, *chunk.locate(damaged.record)) for damaged in rejected))
     load.read += chunk.size
     load.inserted += result.inserted

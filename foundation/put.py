@@ -7,12 +7,13 @@ it as long as those are refused, too.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import length_hint
 from typing import Any
 
+from foundation.parents import Parents, key_of
 from foundation.read import Damaged
 from foundation.scan import Error
 from foundation.source import Column, Source
@@ -35,17 +36,23 @@ class Put:
     rejected: list[Damaged] = field(default_factory=list)
 
 
-def put(store: Store, source: Source, rows: list[Row], *, load: int, same_file: set[int]) -> Put:
+def put(
+    store: Store, source: Source, rows: list[Row], *, load: int, same_file: set[int], parents: Parents | None = None
+) -> Put:
     """Store *rows* as part of *load*, inside the open transaction.
 
     A row whose parent is not stored is rejected. So is one whose key a load of *same_file* has stored: the first
-    record of a file wins. A row of another load with this key is updated.
+    record of a file wins. A row of another load with this key is updated. Where *parents* are given SQLite does not
+    look for them.
     """
     result, at, count, known = Put(), 0, 1, 0  # the rows before `known` have their parents
     if store.is_rebuilding:
         _put_carefully(store, source, rows, {}, load, same_file, result)
         return result
     has_parents = bool(source.references) and not _own_references(source)
+    if parents:
+        rows = _with_parents(store, source, rows, result, parents)
+        known = len(rows)
     while at < len(rows):
         refused = at + _insert(store, source, rows[at:], load)
         result.inserted += refused - at
@@ -84,9 +91,13 @@ def _insert_sql(source: Source, load: int) -> str:
     return f"INSERT INTO {quote(source.name)} ({names}) VALUES ({marks}, ?, {load:d})"
 
 
-def _with_parents(store: Store, source: Source, rows: list[Row], result: Put) -> list[Row]:
+def _with_parents(
+    store: Store, source: Source, rows: list[Row], result: Put, parents: Parents | None = None
+) -> list[Row]:
     """Those rows whose parents are stored; the others are rejected."""
-    missing = _missing_parents(store, source, rows)
+    missing = _missing_parents(store, source, rows, parents)
+    if not any(missing.values()):
+        return rows
     orphans: set[int] = set()
     for column, values in missing.items():
         at = source.position(column)
@@ -159,12 +170,16 @@ def _stored(store: Store, source: Source, keys: Iterable[Any]) -> dict[Any, Row]
     return {source.key_of(row): row for row in found}
 
 
-def _missing_parents(store: Store, source: Source, rows: list[Row]) -> Missing:
+def _missing_parents(store: Store, source: Source, rows: list[Row], parents: Parents | None = None) -> Missing:
     """For each reference the values that lead nowhere, each with its code."""
-    missing = {}
+    missing: Missing = {}
     for column, parent in source.references.items():
         at = source.position(column)
-        missing[column] = dict(_missing(store, parent, {row[at] for row in rows} - {""}))
+        values: Set[Value] = {row[at] for row in rows}
+        values -= {""}
+        if parents:
+            values = parents.doubtful(column, values)
+        missing[column] = dict(_missing(store, parent, values)) if values else {}
     return missing
 
 
@@ -190,7 +205,7 @@ MISSING = {
 }
 
 
-def _missing(store: Store, parent: str, values: set[Value]) -> Iterator[tuple[Value, str]]:
+def _missing(store: Store, parent: str, values: Set[Value]) -> Iterator[tuple[Value, str]]:
     """Those of *values* that are no key of *parent*, each with its code."""
     return store.execute(
         f"""
@@ -203,10 +218,3 @@ def _missing(store: Store, parent: str, values: set[Value]) -> Iterator[tuple[Va
         """,
         (parent, json.dumps(list(values))),
     )
-
-
-@lru_cache(maxsize=64)
-def key_of(store: Store, table: str) -> str:
-    """The quoted name of the key column of a table."""
-    (key,) = store.execute("SELECT name FROM pragma_table_info(?) WHERE pk = 1", (table,)).fetchone()
-    return quote(key)

@@ -23,8 +23,9 @@ from foundation.ledger import (
     save_profile,
     set_status,
 )
+from foundation.parents import key_of
 from foundation.profile import Profile
-from foundation.put import key_of, put
+from foundation.put import put
 from foundation.read import Chunk, reread
 from foundation.scan import Error
 from foundation.source import Source

@@ -227,10 +227,9 @@ class Store:
         Meanwhile SQLite refuses no row for its references: `is_rebuilding` tells who stores rows to look for himself.
         """
         self.is_rebuilding = True
-        self.execute("PRAGMA foreign_keys = OFF")
         self.execute("PRAGMA legacy_alter_table = ON")  # references to a table that is renamed stay as they are
         try:
-            with self.transaction():
+            with self.unchecked(), self.transaction():
                 yield
                 if broken := self.execute("PRAGMA foreign_key_check").fetchone():
                     raise SchemaError(
@@ -239,8 +238,16 @@ class Store:
                     )
         finally:
             self.execute("PRAGMA legacy_alter_table = OFF")
-            self.execute("PRAGMA foreign_keys = ON")
             self.is_rebuilding = False
+
+    @contextmanager
+    def unchecked(self) -> Iterator[None]:
+        """SQLite refuses no row for its references: who stores rows has to look for himself."""
+        self.execute("PRAGMA foreign_keys = OFF")
+        try:
+            yield
+        finally:
+            self.execute("PRAGMA foreign_keys = ON")
 
     def build_indexes(self, source: Source) -> None:
         """Make the declared indexes that are not there."""

@@ -20,6 +20,7 @@ LEVELS = [
     {"shortcut", "sample"},
     {"validate"},
     {"store", "seek", "pages"},
+    {"parents"},
     {"put", "ledger", "ahead", "options", "relation", "paging", "survey", "ranges"},
     {"repair", "parts", "views"},
     {"ingest", "query", "migrate", "joins"},
