@@ -149,7 +149,7 @@ class Lake(Database):
     def _questions(self, source: Source) -> Iterator[tuple[str, str]]:
         """SELECTs of a number that ought to be 0, and what it is the number of."""
         table, keys, counted = quote(source.name), ", ".join(map(quote, source.keys)), self[source.name].count()
-        yield f"SELECT {counted:d} - count(*) FROM {table}", "rows are not there"
+        yield f"SELECT abs({counted:d} - count(*)) FROM {table}", "rows more or fewer are there than were stored"
         yield f"SELECT count(*) - count(DISTINCT ({keys})) FROM {table}", "rows have a key that is there already"
         for column, parent in source.references.items():
             known = f"SELECT {quote(self.sources[parent].key)} FROM {quote(parent)}"
