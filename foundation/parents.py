@@ -13,7 +13,7 @@ from foundation.source import Source
 from foundation.store import Store, quote
 
 _MOST_GAPS = 16_384  # numbers that are no key; they take 1.5 MB
-_WORTH_IT = 8 * 2**20  # bytes still to be read; for less SQLite may look
+_WORTH_IT = 2**20  # bytes still to be read; for less SQLite may look
 _BYTES_A_KEY = 20  # to be read for each key there may be, else to look for gaps takes longer than it saves
 
 
