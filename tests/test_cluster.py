@@ -491,9 +491,11 @@ def own(tmp_path: Path) -> list[str | Path]:
     return [tmp_path / "items", "--sources", tmp_path / "mine.py", "--to", tmp_path / "lake", "--out", tmp_path / "out"]
 
 
-def test_a_report_is_verified_on_a_cluster_of_this_machine_and_not_made_again(own, client, monkeypatch, capsys):
+def test_a_report_is_verified_on_a_cluster_of_this_machine_and_not_made_again(own, client, capsys):
     made = report(*own, "--cluster", client.scheduler.address, "--range-size", "5")
     assert "DASK_SCHEDULER_ADDRESS" not in os.environ
+    pids = {str(pid) for pid in client.run(os.getpid).values()}  # the notebooks have started no cluster of their own
+    assert {row.th.get_text().rpartition(":")[2] for row in cluster_of(made / "index.html")("tr")[1:]} <= pids
 
     assert report(*own, "--cluster", "tcp://127.0.0.1:9", "--range-size", "5") == made  # nobody is asked there
     assert "nothing has changed since run" in capsys.readouterr().err
