@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, Self
 
 from foundation.errors import FoundationError
-from foundation.grammar import Dialect
 from foundation.profile import Figures, Kind, Profile
 from foundation.read import Chunk, Damaged, Piece, Position, Reader
 from foundation.scan import Error
@@ -99,7 +98,7 @@ def steps(path: Path, source: Source, reader: Reader, worker: Worker | None) -> 
         return
     given = {"path": str(path), "at": reader.at, "digest": reader.digest}
     given |= {"home": source.home, "name": source.name, "fingerprint": source.fingerprint}
-    asked = _Asked(path, source.dialect, given, *worker.start())
+    asked = _Asked(path, given, *worker.start())
     try:
         yield asked
     finally:
@@ -142,8 +141,8 @@ def _kind(source: Source, column: Column) -> Kind:
 class _Asked:
     """Steps that a worker takes, some of them ahead of their time."""
 
-    def __init__(self, path: Path, dialect: Dialect, given: dict[str, Any], to: BinaryIO, back: BinaryIO) -> None:
-        self._path, self._dialect, self._to, self._from = path, dialect, to, back
+    def __init__(self, path: Path, given: dict[str, Any], to: BinaryIO, back: BinaryIO) -> None:
+        self._path, self._to, self._from = path, to, back
         self._waiting = 0
         self.is_done = False
         self._send(given)
@@ -174,10 +173,8 @@ class _Asked:
 
     def _unpacked(self, told: dict[str, Any]) -> Step:
         chunk = Chunk(Position(*told["start"]), Position(*told["end"]), digest=told["digest"])
-        for start, end, spans, width, size in told["pieces"]:
-            block = self._receive(size)
-            piece = Piece(Position(*start), Position(*end), block, spans=spans, width=width, dialect=self._dialect)
-            chunk.pieces.append(piece)
+        for start, end, spans, size in told["pieces"]:
+            chunk.pieces.append(Piece(Position(*start), Position(*end), self._receive(size), spans=spans))
         rejected = [
             Damaged(record, [Error(*error) for error in errors], key) for record, errors, key in told["rejected"]
         ]
@@ -257,7 +254,7 @@ def _packed(step: Step | None) -> tuple[Any, ...]:
     columns = marshal.dumps([*verdict.columns, list(verdict.records)])
     told = {
         "start": chunk.start, "end": chunk.end, "digest": chunk.digest,
-        "pieces": [(p.start, p.end, p.spans, p.width, len(p.block)) for p in chunk.pieces],
+        "pieces": [(p.start, p.end, p.spans, len(p.block)) for p in chunk.pieces],
         "rejected": verdict.rejected, "columns": len(columns),
     }  # fmt: skip
     return told, *(piece.block for piece in chunk.pieces), columns

@@ -5,9 +5,9 @@ things pass that are odd. Those are left to `foundation.scan`.
 """
 
 import io
-from bisect import bisect_left
+import re
 from collections.abc import Iterator
-from itertools import accumulate
+from itertools import islice
 from typing import BinaryIO
 
 from foundation.grammar import COMMAS, Dialect
@@ -15,6 +15,7 @@ from foundation.scan import MAX_FIELD, MAX_RECORD
 
 FIELD_END, RECORD_END = "\x1f", "\x1e"  # in place of the separators outside quotes; a text with them is odd
 BLOCK = 2**16  # bytes read at a time: their fields stay in the cache of a processor until they are judged
+_BARE_RETURN = re.compile(rb"\r(?!\n)")
 
 
 class Lines:
@@ -25,28 +26,40 @@ class Lines:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._ready: list[bytes] = []
-        self._next = 0  # the first of them that was not taken
+        self._window = io.BytesIO()  # ends lines at line feeds only, str.splitlines at eleven other characters too
+        self._size = 0
         self._is_cut = False
 
+    def some(self, most: int | None = None) -> bytes:
+        """The next lines, at most *most* and not many more bytes than a block; none at the end."""
+        if most:
+            lines = self.take(most)
+            if sum(map(len, lines)) <= BLOCK:
+                return b"".join(lines)
+            self.give_back(b"".join(lines))
+        self._refill()
+        block = self._window.read(BLOCK) + self._window.readline()
+        self._release()
+        return block
+
     def take(self, count: int) -> list[bytes]:
-        """Some of the next lines, at most *count* and not many more bytes than a block; none at the end."""
-        if self._next == len(self._ready) and not self._is_cut:
-            self._refill()
-        lines = self._ready[self._next : self._next + count]
-        if sum(map(len, lines)) > BLOCK:
-            del lines[1 + bisect_left(list(accumulate(map(len, lines))), BLOCK) :]
-        self._next += len(lines)
+        """Some of the next lines, at most *count*; none at the end."""
+        self._refill()
+        lines = list(islice(self._window, count))
+        self._release()
         return lines
 
     def one(self) -> bytes:
         """The next line; empty at the end."""
         return b"".join(self.take(1))
 
-    def give_back(self, lines: list[bytes]) -> None:
-        """Return lines that were taken last."""
-        self._ready[: self._next] = lines
-        self._next = 0
+    def give_back(self, taken: bytes) -> None:
+        """Return what was taken last."""
+        if self._window.tell() >= len(taken):
+            self._window.seek(-len(taken), io.SEEK_CUR)
+        else:
+            self._window = io.BytesIO(taken + self._window.read())
+            self._size = len(self._window.getbuffer())
 
     def drain(self) -> Iterator[bytes]:
         """What is left in the file of the line that was cut."""
@@ -55,59 +68,87 @@ class Lines:
             self._is_cut = bool(block) and not block.endswith(b"\n")
             yield block
 
+    def _release(self) -> None:
+        """Keep nothing that was taken: it may be as large as the largest record."""
+        if self._window.tell() == self._size:
+            self._window, self._size = io.BytesIO(), 0
+
     def _refill(self) -> None:
+        if self._is_cut or self._window.tell() < self._size:
+            return
         block = self._file.read(BLOCK)
         if block and not block.endswith(b"\n"):
             rest = self._file.readline(MAX_RECORD)
             self._is_cut = len(rest) == MAX_RECORD and not rest.endswith(b"\n")
             block += rest
-        # BytesIO ends lines at line feeds only, str.splitlines at eleven other characters too
-        self._ready, self._next = io.BytesIO(block).readlines(), 0
+        self._window, self._size = io.BytesIO(block), len(block)
 
 
-def split(block: bytes, width: int, dialect: Dialect = COMMAS) -> list[str] | None:
-    """The fields of a sound block of records of *width*, a `RECORD_END` behind each; None if anything is odd."""
-    if (parts := _parts(block, dialect)) is None:
-        return None
+def split(block: bytes, width: int, dialect: Dialect = COMMAS) -> tuple[list[str], bool]:
+    """The fields of the sound records of *width* that a block begins with, a `RECORD_END` behind each.
+
+    Tells as well whether that is the whole block, or there is anything odd behind them.
+    """
+    parts, is_whole = _parts(block, dialect)
     ends = f"{FIELD_END}{RECORD_END}{FIELD_END}"
     joined = '"'.join(parts[::2])
     if "\r" in joined:
         joined = joined.replace("\r\n", "\n")
     outside = joined.replace(dialect.delimiter, FIELD_END).replace("\n", ends).split('"')
     parts[::2] = [outside[0], *(part or '"' for part in outside[1:-1]), outside[-1]][: len(outside)]
-    plain = "".join(parts) + ends * (not block.endswith(b"\n"))
+    plain = "".join(parts) + ends * (is_whole and not block.endswith(b"\n"))
     fields = plain.split(FIELD_END)[:-1]
+    if width == 1 and ("" in fields or b'""' in block):  # perhaps a blank line, which is no record
+        return [], False
     found = fields[width :: width + 1]
-    is_even = plain.count(RECORD_END) == found.count(RECORD_END) == len(found) == len(fields) / (width + 1)
-    is_blank = width == 1 and ("" in fields or b'""' in block)  # perhaps a blank line, which is no record
-    return fields if is_even and not is_blank else None
+    if plain.count(RECORD_END) == found.count(RECORD_END) == len(found) == len(fields) / (width + 1):
+        return fields, is_whole
+    end = 0
+    while fields.index(RECORD_END, end) == end + width:
+        end += width + 1
+    return fields[:end], False
 
 
 def count(block: bytes, width: int, dialect: Dialect = COMMAS) -> int | None:
-    """How many records `split` finds in a block, told in a third of the time; None where it gives None."""
+    """How many records `split` finds in a block, told in a third of the time; None where anything is odd."""
     if width == 1:
-        return None if (fields := split(block, width, dialect)) is None else len(fields) // 2
-    if (parts := _parts(block, dialect)) is None:
-        return None
+        fields, is_whole = split(block, width, dialect)
+        return len(fields) // 2 if is_whole else None
+    parts, is_whole = _parts(block, dialect)
     lines = '"'.join(parts[::2]).removesuffix("\n").split("\n")
-    return len(lines) if {line.count(dialect.delimiter) for line in lines} == {width - 1} else None
+    return len(lines) if is_whole and {line.count(dialect.delimiter) for line in lines} == {width - 1} else None
 
 
-def _parts(block: bytes, dialect: Dialect) -> list[str] | None:
-    """The text of a block cut at its quotes; None if it cannot be sound.
+def _parts(block: bytes, dialect: Dialect) -> tuple[list[str], bool]:
+    """The text of a block cut at its quotes, up to the last line in front of what cannot be sound; and if it is whole.
 
     A sound block has what is outside quotes at every second place, and each of these parts is empty (a doubled
     quote) or begins and ends with a separator. `csv` does not tell: it takes `a"b` for a field.
     """
-    if len(block) > MAX_FIELD or b"\0" in block or (b"\r" in block and block.count(b"\r") != block.count(b"\r\n")):
-        return None
-    try:
-        text = block.decode(dialect.encoding)
-    except UnicodeDecodeError:
-        return None
+    text, is_whole = _text(block, dialect.encoding)
     parts = text.split('"')
-    is_odd = FIELD_END in text or RECORD_END in text or len(parts) % 2 == 0
-    return None if is_odd or not _are_separators(parts[::2], dialect.delimiter) else parts
+    if len(parts) % 2 == 0:
+        parts.pop()
+        is_whole = False
+    if is_whole and _are_separators(parts[::2], dialect.delimiter):
+        return parts, True
+    return _sound_parts(parts, dialect.delimiter), False
+
+
+def _text(block: bytes, encoding: str) -> tuple[str, bool]:
+    """The text of a block in front of what is no text, and whether that is all of it."""
+    end = len(block) if len(block) <= MAX_FIELD else 0
+    if b"\0" in block:
+        end = min(end, block.index(b"\0"))
+    if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
+        end = min(end, next(_BARE_RETURN.finditer(block)).start())
+    try:
+        text = block[:end].decode(encoding)
+    except UnicodeDecodeError as error:
+        end = error.start
+        text = block[:end].decode(encoding)
+    marks = [text.index(mark) for mark in (FIELD_END, RECORD_END) if mark in text]
+    return text[: min(marks, default=None)], end == len(block) and not marks
 
 
 def _are_separators(outside: list[str], delimiter: str) -> bool:
@@ -116,3 +157,19 @@ def _are_separators(outside: list[str], delimiter: str) -> bool:
     return all(not part or part[-1] in ends for part in outside[:-1]) and all(
         not part or part[0] in begins for part in outside[1:]
     )
+
+
+def _sound_parts(parts: list[str], delimiter: str) -> list[str]:
+    """Those of these parts that stand in front of the first record in which a quote meets no separator."""
+    ends, begins = f"{delimiter}\n", f"{delimiter}\r\n"
+    for at in range(0, len(parts), 2):
+        if at and parts[at] and parts[at][0] not in begins:
+            del parts[at - 1 :]
+            break
+        if parts[at] and at < len(parts) - 1 and parts[at][-1] not in ends:
+            del parts[at + 1 :]
+            break
+    while len(parts) > 1 and "\n" not in parts[-1]:
+        del parts[-2:]
+    parts[-1] = parts[-1][: parts[-1].rfind("\n") + 1]
+    return parts

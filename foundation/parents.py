@@ -63,9 +63,11 @@ def _keys(store: Store, parent: str, most: int) -> _Keys | None:
         return None
     gaps: list[int] = []
     if greatest - least + 1 > count:
-        followed = f"SELECT {key} AS key, lead({key}) OVER (ORDER BY {key}) AS next FROM {table}"
-        for before, behind in store.execute(f"SELECT key, next FROM ({followed}) WHERE next > key + 1"):
-            gaps += range(before + 1, behind)
+        found, behind = store.execute(f"SELECT {key} FROM {table} ORDER BY {key}"), least
+        while keys := [key for (key,) in found.fetchmany(1_000)]:
+            if keys[-1] - behind >= len(keys):
+                gaps += sorted(set(range(behind, keys[-1])).difference(keys))
+            behind = keys[-1] + 1
     return _Keys(least, greatest, frozenset(gaps))
 
 

@@ -15,6 +15,7 @@ import zlib
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
@@ -44,6 +45,7 @@ class Figures:
         self.squares = 0.0  # of the distances from the mean
         self.hashes: set[int] | None = None  # of 32 bits, the smallest; None if there are none
         self.is_doubtful = False  # whether other values may be the least and the greatest
+        self._characters = 0  # of `values`
         self._below = 2**32  # greater hashes are not wanted any more
 
     @property
@@ -66,15 +68,16 @@ class Figures:
             self.values.update(column)
             missing = self.values.pop("", 0)
             if len(self.values) > known:
-                self._require_few(self.values)
+                self._require_few(known)
         self.rows += len(column)
         self.missing += missing
 
     def merge(self, other: Self) -> None:
         """Count in what another one of the same column has counted; that one may not be used any more."""
         if self.values is not None and other.values is not None:
+            known = len(self.values)
             self.values.update(other.values)
-            self._require_few(self.values)
+            self._require_few(known)
         else:
             self._stop_counting()
             other._stop_counting()
@@ -87,7 +90,8 @@ class Figures:
         """Count rows out that have been counted in; their hashes stay, and perhaps their least and greatest value."""
         if self.values is not None and other.values is not None:
             self.values.subtract(other.values)
-            self.values = +self.values
+            self.values, self._characters = +self.values, 0
+            self._require_few(0)
         elif other.count:
             other._stop_counting()
             self.is_doubtful = other.least <= self.least or other.greatest >= self.greatest
@@ -125,9 +129,13 @@ class Figures:
         self.total += total
         self.squares += squares
 
-    def _require_few(self, values: Counter[Any]) -> None:
-        if len(values) > MOST or sum(len(v) for v in values if isinstance(v, str)) > _MOST_CHARACTERS:
-            self._stop_counting()
+    def _require_few(self, known: int) -> None:
+        """Count no longer if there are too many values, of which the first ones are *known*."""
+        if self.values is not None:
+            new = islice(reversed(self.values), len(self.values) - known)
+            self._characters += sum(len(value) for value in new if isinstance(value, str))
+            if len(self.values) > MOST or self._characters > _MOST_CHARACTERS:
+                self._stop_counting()
 
     def _stop_counting(self) -> None:
         if self.values is not None:
@@ -250,5 +258,6 @@ def _unpacked(
     figures.rows, figures.missing = rows, missing
     figures.least, figures.greatest, figures.total, figures.squares = summary
     figures.values = None if values is None else Counter(dict(zip(*values, strict=True)))
+    figures._require_few(0)
     figures.hashes = None if hashes is None else set(array("I", base64.b64decode(hashes)))
     return figures

@@ -10,8 +10,9 @@ import hashlib
 import io
 import sys
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from types import TracebackType
@@ -20,12 +21,13 @@ from typing import BinaryIO, NamedTuple, Self
 from foundation.errors import SourceError, visible
 from foundation.files import open_file
 from foundation.grammar import COMMAS, SEPARATORS, Dialect
-from foundation.lines import BLOCK, FIELD_END, RECORD_END, Lines, count, split
+from foundation.lines import BLOCK, Lines, count, split
 from foundation.scan import MAX_RECORD, TORN_LINES, Error, Scanner, scan_header
 from foundation.source import UNPACKED_LIMIT, Source
 
 CHUNK_BYTES = 8 * 2**20  # a chunk ends early when it holds more
-_SHORTEST, _LONGEST = 8, 2**14  # lines that are split as a whole; where something odd is among the fewest, with care
+_SHORTEST, _LONGEST = 16, 2**12  # lines that are split as a whole; behind something odd few, then more and more
+_NEAR = 64  # lines: where a quote may close that is left open, and how many are read with care before others are split
 _BOM = b"\xef\xbb\xbf"
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive, perhaps a spreadsheet (.xlsx); export it as CSV",
@@ -120,7 +122,7 @@ class Reader:
             self._require_encoding(path)
             self._lines = Lines(self._file)
             self._sha = hashlib.sha256()
-            self._stretch = _LONGEST
+            self._stretch, self._careful, self._odd = _LONGEST, 1, 0
             self._sound: _Sound | None = None
             self.at = Position(0, 0, 0)
             self.header = self._read_header(path)
@@ -188,17 +190,14 @@ class Reader:
 
     def _look_at(self, at: Position) -> None:
         self._file.seek(at.byte)
-        self._lines, self._sound, self.at = Lines(self._file), None, at
+        self._lines, self._sound, self._odd, self.at = Lines(self._file), None, 0, at
 
     def skip(self, stop: int) -> Position:
         """Go on to the first border between records that is not before byte *stop*, in a third of the time of reading.
 
         At the end of the file that is its size. `digest` goes on with the bytes that are skipped.
         """
-        while self.at.byte < stop and (lines := self._lines.take(_LONGEST)):
-            if b"".join(lines).count(b'"') % 2:
-                self._close(lines)
-            block = b"".join(lines)
+        while self.at.byte < stop and (block := self._closed(self._lines.some())):
             end = self.at.byte + len(block)
             records = count(block, len(self.header), self._dialect) if end <= stop else None
             if records is None or self._is_torn():
@@ -208,7 +207,7 @@ class Reader:
                 self._look_at(self.at)
             else:
                 self._sha.update(block)
-                self.at = Position(self.at.record + records, self.at.line + len(lines), end)
+                self.at = Position(self.at.record + records, self.at.line + _count_lines(block), end)
         return self.at
 
     def chunk(self, size: int, *, stop: int = sys.maxsize) -> Chunk | None:
@@ -237,59 +236,70 @@ class Reader:
     def _next(self, limit: int, stop: int) -> "Piece | None":
         """The next records, at most *limit*, that begin before byte *stop*; None at the end."""
         while not self._sound or not self._sound.left:
-            lines = self._lines.take(self._stretch)
-            if not lines:
+            if self._odd:
+                return self._read_carefully(limit, stop)
+            self._sound = self._read_sound()
+            if not self._sound and not self._odd:
                 return None
-            taken = len(lines)
-            self._sound = self._read_sound(lines)
-            if self._sound:
-                self._stretch = min(self._stretch * 2, _LONGEST)
-            elif taken > _SHORTEST:  # what is odd may be in a small part of it
-                self._lines.give_back(lines)
-                self._stretch = max(taken // 4, _SHORTEST)
-            else:
-                return self._read_carefully(lines, limit, stop)
         return self._sound.take(limit, stop, self._order)
 
-    def _read_sound(self, lines: list[bytes]) -> "_Sound | None":
-        """The records of these lines if nothing is odd about them, else None; lines that are lacking are added."""
-        block = b"".join(lines)
-        if block.count(b'"') % 2:  # a record that goes on behind the last line leaves a quote open
-            self._close(lines)
-            block = b"".join(lines)
-        fields = split(block, len(self.header), self._dialect)
-        if fields is None or self._is_torn():
-            return None
-        return _Sound(self.at, block, fields, len(self.header), len(lines), self._dialect)
+    def _closed(self, block: bytes) -> bytes:
+        """A block, and where it leaves a quote open the lines up to the one that closes it, if that is near."""
+        if block.count(b'"') % 2 == 0:
+            return block
+        ahead = self._lines.take(_NEAR)
+        end = next((at for at, line in enumerate(ahead, 1) if line.count(b'"') % 2), len(ahead))
+        self._lines.give_back(b"".join(ahead[end:]))
+        return b"".join([block, *ahead[:end]])
 
-    def _close(self, lines: list[bytes]) -> None:
-        """Extend *lines* up to the next one with a quote that closes, if it is near."""
-        end = len(lines) + 64
-        while len(lines) < end and (ahead := self._lines.take(64)):
-            closing = next((at for at, line in enumerate(ahead, 1) if line.count(b'"') % 2), None)
-            lines += ahead[:closing]
-            if closing:
-                self._lines.give_back(ahead[closing:])
-                break
+    def _read_sound(self) -> "_Sound | None":
+        """The sound records that come next; what is odd behind them is to be read with care. None if there are none."""
+        width = len(self.header)
+        block = self._closed(self._lines.some(self._stretch if self._stretch < _LONGEST else None))
+        if not block:
+            return None
+        fields, is_whole = split(block, width, self._dialect)
+        sound = block if is_whole else self._cut(block, fields)
+        while fields and self._is_torn():
+            del fields[-width - 1 :]
+            sound, is_whole = self._cut(sound, fields), False
+        lines = _count_lines(sound)
+        if is_whole:
+            self._stretch, self._careful = min(self._stretch * 2, _LONGEST), 1
+        else:
+            self._stretch = max(lines * 2, _SHORTEST)
+            self._careful = 1 if lines * 2 > _SHORTEST else min(self._careful * 2, _NEAR)
+            self._odd = self._careful
+        return _Sound(self.at, sound, fields, width, lines) if fields else None
+
+    def _cut(self, block: bytes, fields: list[str]) -> bytes:
+        """The lines of a block in which these fields of whole records stand; the others are given back."""
+        lines = len(fields) // (len(self.header) + 1) + "".join(fields).count("\n")
+        sound = b"".join(islice(io.BytesIO(block), lines))
+        self._lines.give_back(block[len(sound) :])
+        return sound
 
     def _is_torn(self) -> bool:
         """Whether the rest of the last record stands in the next lines, torn off."""
-        ahead = self._lines.take(TORN_LINES)
-        scanner = self._scanner(ahead)
+        scanner = self._scanner(self._lines.take(TORN_LINES))
         is_torn = scanner.torn(0, len(self.header)) > 0
-        self._lines.give_back(ahead)
+        self._lines.give_back(b"".join(scanner.lines))
         return is_torn
 
     def _scanner(self, lines: list[bytes]) -> Scanner:
-        return Scanner(lines, self._lines.one, self.header, self._dialect, is_numbered=self._is_numbered)
+        return Scanner(
+            lines, partial(self._lines.take, _NEAR), self.header, self._dialect, is_numbered=self._is_numbered
+        )
 
-    def _read_carefully(self, lines: list[bytes], limit: int, stop: int) -> "Piece":
-        inside = bisect_left(list(accumulate(map(len, lines), initial=self.at.byte)), stop)
-        self._lines.give_back(lines[inside:])
-        del lines[inside:]
-        scanner = self._scanner(lines)
-        spans = scanner.spans(limit)
-        self._lines.give_back(scanner.lines[scanner.used :])
+    def _read_carefully(self, limit: int, stop: int) -> "Piece | None":
+        """The records that begin in the next lines, those that are `_odd`; None at the end."""
+        within, self._odd = self._odd, 0
+        scanner = self._scanner(self._lines.take(within + _NEAR))
+        begins = list(accumulate(map(len, scanner.lines[:within]), initial=self.at.byte))
+        spans = scanner.spans(limit, within=min(within, bisect_left(begins, stop)))
+        self._lines.give_back(b"".join(scanner.lines[scanner.used :]))
+        if not scanner.used:
+            return None
         used = scanner.lines[: scanner.used]
         start = self.at
         end = Position(start.record + len(spans), start.line + len(used), start.byte + sum(map(len, used)))
@@ -302,7 +312,6 @@ class Reader:
             records=[number for number, s in numbered if not s.errors],
             damaged=[Damaged(number, s.errors, self._key_of(s.fields)) for number, s in numbered if s.errors],
             spans=[(s.first, s.stop) for s in spans],
-            dialect=self._dialect,
         )
 
     def _key_of(self, fields: list[str]) -> str | None:
@@ -336,7 +345,7 @@ class Reader:
         for magic, what in _FOREIGN.items():
             if line.startswith(magic):
                 raise SourceError("not_text", f"{path}: no CSV text but {what}")
-        lines, header, damage = scan_header(line.removeprefix(_BOM), self._lines.one, self._dialect)
+        lines, header, damage = scan_header(line.removeprefix(_BOM), partial(self._lines.take, 1), self._dialect)
         if damage:
             hint = self._other_separator(line.decode(errors="replace")) or self._other_encoding(line)
             raise SourceError("not_text", f"{path}: its first line cannot be read as column names: {damage}{hint}")
@@ -397,7 +406,7 @@ def reread(raws: Iterable[tuple[int, bytes, list[str]]], source: Source) -> Chun
     damaged: list[Damaged] = []
     for record, raw, header in raws:
         order = source.places(header)
-        span = Scanner(io.BytesIO(raw).readlines(), bytes, header, source.dialect).spans(1)[0]
+        span = Scanner(io.BytesIO(raw).readlines(), list, header, source.dialect).spans(1)[0]
         fields = [None if at is None or at >= len(span.fields) else span.fields[at] for at in order]
         if span.errors:
             damaged.append(Damaged(record, span.errors, _key_text(source, fields)))
@@ -425,15 +434,11 @@ class Piece:
     damaged: Sequence[Damaged] = ()
     spans: Sequence[tuple[int, int]] | None = None
     offsets: list[int] | None = None
-    width: int = 0
-    dialect: Dialect = COMMAS
 
     def locate(self, record: int) -> tuple[Place, bytes]:
         """Where a record stands, and its bytes with the line end."""
-        if self.spans is None and self.end.record - self.start.record == self.end.line - self.start.line:
-            self.spans = list(pairwise(range(self.end.line - self.start.line + 1)))
         if self.spans is None:
-            self.spans = list(pairwise(_first_lines(split(self.block, self.width, self.dialect) or ())))
+            self.spans = list(pairwise(_begins(self.block)))
         if self.offsets is None:
             self.offsets = list(accumulate(map(len, io.BytesIO(self.block)), initial=0))
         first, stop = self.spans[record - self.start.record - 1]
@@ -447,10 +452,7 @@ class Piece:
 class _Sound:
     """A sound stretch of lines, of which records are taken until none is `left`."""
 
-    def __init__(
-        self, start: Position, block: bytes, fields: list[str], width: int, lines: int, dialect: Dialect
-    ) -> None:
-        self._dialect = dialect
+    def __init__(self, start: Position, block: bytes, fields: list[str], width: int, lines: int) -> None:
         self._at, self._block, self._fields, self._width = start, block, fields, width
         self._byte = 0
         self.left = len(fields) // (width + 1)
@@ -462,10 +464,10 @@ class _Sound:
         count = min(limit, self.left)
         if stop < start.byte + len(self._block) - self._byte:
             count = min(count, self._before(stop - start.byte))
-        fields = self._fields[: count * step]
-        del self._fields[: count * step]
-        block, lines = self._block[self._byte :], self._lines
+        fields, block, lines = self._fields, self._block[self._byte :], self._lines
+        self._fields = fields[count * step :]
         if count < self.left:
+            del fields[count * step :]
             lines = count if lines == self.left else count + "".join(fields).count("\n")
             block = b"".join(islice(io.BytesIO(block), lines))
         self._at = end = Position(start.record + count, start.line + lines, start.byte + len(block))
@@ -478,20 +480,23 @@ class _Sound:
             block,
             columns,
             range(start.record + 1, end.record + 1),
-            width=self._width,
-            dialect=self._dialect,
         )
 
     def _before(self, byte: int) -> int:
         """How many records begin before this byte of what is left."""
-        offsets = list(accumulate(map(len, io.BytesIO(self._block[self._byte :])), initial=0))
-        return bisect_left([offsets[line] for line in islice(_first_lines(self._fields), self.left)], byte)
+        left = self._block[self._byte :]
+        offsets = list(accumulate(map(len, io.BytesIO(left)), initial=0))
+        return bisect_left([offsets[line] for line in _begins(left)[:-1]], byte)
 
 
-def _first_lines(fields: Iterable[str]) -> Iterator[int]:
-    """On which line each of the records begins whose fields these are, from 0."""
-    records = FIELD_END.join(fields).split(RECORD_END)
-    return accumulate((1 + text.count("\n") for text in records), initial=0)
+def _count_lines(block: bytes) -> int:
+    return block.count(b"\n") + (not block.endswith(b"\n") and bool(block))
+
+
+def _begins(block: bytes) -> list[int]:
+    """On which lines, from 0, the records of a sound block begin, and the one behind: quotes before them are even."""
+    quotes = accumulate((line.count(b'"') for line in io.BytesIO(block)), initial=0)
+    return [line for line, before in enumerate(quotes) if before % 2 == 0]
 
 
 def _listed(names: list[str]) -> str:

@@ -64,13 +64,13 @@ class _Scanned(NamedTuple):
 
 
 class Scanner:
-    """Reads records from *lines*, which *more* extends by one when a record needs it (empty: there is none).
+    """Reads records from *lines*, which *more* extends when a record needs it (by none: there are no more).
 
     *is_numbered* tells that the first column holds whole numbers: it helps to see where damaged records begin.
     """
 
     def __init__(
-        self, lines: list[bytes], more: Callable[[], bytes], columns: list[str], dialect: Dialect = COMMAS,
+        self, lines: list[bytes], more: Callable[[], list[bytes]], columns: list[str], dialect: Dialect = COMMAS,
         *, is_numbered: bool = False,
     ) -> None:  # fmt: skip
         self.lines = lines
@@ -83,10 +83,10 @@ class Scanner:
         self._is = grammar(dialect.delimiter)
         self._sound = sound_line(dialect.delimiter, len(columns))
 
-    def spans(self, limit: int) -> list[Span]:
-        """At most *limit* records that begin in the lines given; blank lines are no records."""
+    def spans(self, limit: int, *, within: int | None = None) -> list[Span]:
+        """At most *limit* records that begin in the lines given, or the first of them; blank lines are no records."""
         found: list[Span] = []
-        end = len(self.lines)
+        end = len(self.lines) if within is None else min(within, len(self.lines))
         while self.used < end and len(found) < limit:
             if _is_blank(self.lines[self.used]):
                 self.used += 1
@@ -276,8 +276,8 @@ class Scanner:
         return scanned.damage is None and scanned.width == len(self._columns)
 
     def _has(self, at: int) -> bool:
-        if at == len(self.lines) and (line := self._more()):
-            self.lines.append(line)
+        if at == len(self.lines):
+            self.lines += self._more()
         return at < len(self.lines)
 
 
@@ -286,7 +286,7 @@ def _is_blank(line: bytes) -> bool:
 
 
 def scan_header(
-    line: bytes, more: Callable[[], bytes], dialect: Dialect = COMMAS
+    line: bytes, more: Callable[[], list[bytes]], dialect: Dialect = COMMAS
 ) -> tuple[list[bytes], list[str], str]:
     """The lines of a header that begins with *line*, its names, and what is wrong with it, in words."""
     scanner = Scanner([line], more, [""] * 10_000, dialect)

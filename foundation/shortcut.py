@@ -16,8 +16,8 @@ _LONGEST_NUMBER = 15  # characters: a float holds so many digits as they stand
 Shortcut = Callable[[Sequence[str]], Sequence[Any] | None]
 
 
-def shortcut(column: Column, judge: Callable[[Sequence[str]], Sequence[Any]]) -> Shortcut:
-    """A shortcut for texts of *column*, at least one, and none empty if it is optional.
+def shortcut(column: Column, judge: Callable[[Sequence[str]], Sequence[Any]]) -> Shortcut | None:
+    """A shortcut, if there is one, for texts of *column*, at least one, and none empty if it is optional.
 
     *judge* is what pydantic makes of such texts, and raises ValueError for a misfit.
     """
@@ -32,7 +32,7 @@ def shortcut(column: Column, judge: Callable[[Sequence[str]], Sequence[Any]]) ->
     if column.kind in (int, float) and is_range:
         plain = _whole_numbers if column.kind is int else _decimals
         return lambda texts: _within(plain(texts), judge)
-    return lambda texts: None
+    return None
 
 
 def _is_bound(constraint: object) -> bool:
@@ -64,9 +64,12 @@ def _texts(texts: Sequence[str]) -> Sequence[str] | None:
 
 def _whole_numbers(texts: Sequence[str]) -> list[int] | None:
     digits = "".join(texts)
-    if not (digits.isascii() and digits.isdecimal() and all(texts)) or max(map(len, texts)) > _LONGEST_NUMBER:
+    if not (digits.isascii() and digits.isdecimal()):
         return None
-    return list(map(int, texts))
+    try:
+        return list(map(int, texts))
+    except ValueError:  # empty, or longer than Python reads
+        return None
 
 
 def _decimals(texts: Sequence[str]) -> list[float] | None:

@@ -22,15 +22,15 @@ many = settings(deadline=None, max_examples=5_000 if os.environ.get("FOUNDATION_
 
 
 def records(block: bytes, width: int, dialect: Dialect = COMMAS) -> list[list[str]] | None:
-    fields = split(block, width, dialect)
-    if fields is None:
+    fields, is_whole = split(block, width, dialect)
+    if not is_whole:
         return None
     assert set(fields[width :: width + 1]) <= {RECORD_END}
     return [fields[at : at + width] for at in range(0, len(fields), width + 1)]
 
 
 def spans_of(block: bytes, width: int, dialect: Dialect = COMMAS) -> list[Span]:
-    return Scanner(io.BytesIO(block).readlines(), bytes, ["a"] * width, dialect).spans(sys.maxsize)
+    return Scanner(io.BytesIO(block).readlines(), list, ["a"] * width, dialect).spans(sys.maxsize)
 
 
 def carefully(block: bytes, width: int) -> list[list[str] | None]:
@@ -63,6 +63,16 @@ def test_what_is_split_is_what_is_read_with_care_and_by_csv(block, width):
     if found is not None:
         assert found == carefully(block, width)
         assert found == list(csv.reader(io.StringIO(block.decode(), newline=""), strict=True))
+
+
+@many
+@given(st.lists(PARTS | st.just(b'1,b\n2,"c\nd"\n') | st.binary(max_size=9)).map(b"".join), st.integers(1, 3))
+def test_of_an_odd_block_the_sound_records_in_front_are_split(block, width):
+    fields, is_whole = split(block, width)
+
+    lines = len(fields) // (width + 1) + "".join(fields).count("\n")
+    sound = b"".join(io.BytesIO(block).readlines()[:lines])
+    assert is_whole or not sound or split(sound, width) == (fields, True)
 
 
 @many

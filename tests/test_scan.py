@@ -4,7 +4,7 @@ import csv
 import io
 import sys
 from collections.abc import Iterator
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ WITHOUT_NUL = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 
 
 def spans_of(data: bytes, width: int = 6, *, is_numbered: bool = False) -> list[Span]:
-    return Scanner(io.BytesIO(data).readlines(), bytes, COLUMNS[:width], is_numbered=is_numbered).spans(sys.maxsize)
+    return Scanner(io.BytesIO(data).readlines(), list, COLUMNS[:width], is_numbered=is_numbered).spans(sys.maxsize)
 
 
 def codes(span: Span) -> list[str]:
@@ -114,7 +114,7 @@ def test_blank_lines_belong_to_no_record(damaged):
 
 def test_a_line_end_in_quotes_is_read_on_from_what_more_gives():
     lines = [b'1,"b\n']
-    scanner = Scanner(lines, iter([b"B\n", b'C",c\n', b""]).__next__, COLUMNS[:3])
+    scanner = Scanner(lines, iter([[b"B\n"], [b'C",c\n'], []]).__next__, COLUMNS[:3])
 
     assert scanner.spans(1) == [Span(0, 3, ["1", "b\nB\nC", "c"], [])]
     assert (scanner.used, len(lines)) == (3, 3)
@@ -125,7 +125,7 @@ def test_a_line_end_in_quotes_is_read_on_from_what_more_gives():
 )
 def test_a_quote_that_stays_open_is_not_followed_for_ever(line, count):
     supply = repeat(line, count)
-    scanner = Scanner([b'1,"b\n'], lambda: next(supply, b""), COLUMNS[:3])
+    scanner = Scanner([b'1,"b\n'], lambda: list(islice(supply, 1)), COLUMNS[:3])
 
     span = scanner.spans(1)[0]
 
@@ -136,7 +136,7 @@ def test_a_quote_that_stays_open_is_not_followed_for_ever(line, count):
 
 def test_a_look_behind_a_record_ends_at_a_large_line():
     large = b"a" * MAX_FIELD + b",b\n"
-    scanner = Scanner([b"1,b,c\n"], lambda: large, COLUMNS[:3])
+    scanner = Scanner([b"1,b,c\n"], lambda: [large], COLUMNS[:3])
 
     assert scanner.spans(1) == [Span(0, 1, ["1", "b", "c"], [])]
     assert len(scanner.lines) == 2
@@ -181,9 +181,9 @@ def test_damaged_records_one_after_the_other_are_told_apart(data, found):
 
 
 def test_a_header_has_names_or_a_reason():
-    assert scan_header(b'"a\n', iter([b'A",b\n']).__next__) == ([b'"a\n', b'A",b\n'], ["a\nA", "b"], "")
-    assert scan_header(b"a,b\xff\n", bytes)[2] == "byte 2 of the field is not UTF-8: invalid start byte"
-    assert scan_header(b'a"b\n', bytes)[2].startswith("a quote where none may be")
+    assert scan_header(b'"a\n', iter([[b'A",b\n']]).__next__) == ([b'"a\n', b'A",b\n'], ["a\nA", "b"], "")
+    assert scan_header(b"a,b\xff\n", list)[2] == "byte 2 of the field is not UTF-8: invalid start byte"
+    assert scan_header(b'a"b\n', list)[2].startswith("a quote where none may be")
 
 
 @untimed
