@@ -438,7 +438,9 @@ class Piece:
     def locate(self, record: int) -> tuple[Place, bytes]:
         """Where a record stands, and its bytes with the line end."""
         if self.spans is None:
-            self.spans = list(pairwise(_begins(self.block)))
+            lines = self.end.line - self.start.line
+            are_lines = self.end.record - self.start.record == lines
+            self.spans = list(pairwise(range(lines + 1) if are_lines else _begins(self.block)))
         if self.offsets is None:
             self.offsets = list(accumulate(map(len, io.BytesIO(self.block)), initial=0))
         first, stop = self.spans[record - self.start.record - 1]
