@@ -15,7 +15,7 @@ from typing import Any
 
 from foundation.delivery import SOURCES
 from foundation.describe import FIGURES, rows_of
-from foundation.errors import FoundationError
+from foundation.errors import FoundationError, extra
 from foundation.ingest import Run, ingest
 from foundation.lake import open_database
 from foundation.ledger import Load
@@ -90,12 +90,9 @@ def _load(options: argparse.Namespace, db: Path, only: Sequence[str], **more: An
 
 
 def _load_on_cluster(options: argparse.Namespace) -> Run:
-    try:
+    with extra("cluster", "--to is for a cluster"):
         from foundation.cluster import connect
         from foundation.cluster import ingest as ingest_on
-    except ImportError as error:
-        told = f"{error.name} is not here; --to is for a cluster: pip install 'foundation[cluster]'"
-        raise FoundationError(told) from error
     try:
         with connect(options.cluster, workers=options.workers) as client, show_progress() as progress:
             return ingest_on(
@@ -108,10 +105,10 @@ def _load_on_cluster(options: argparse.Namespace) -> Run:
 
 
 def _show_workers(out: str, run: Run) -> None:
-    from foundation.parts import workers_of
+    from foundation.parts import read_manifest, workers_of
 
-    if workers := workers_of(out, run.run_id):
-        show_table(("worker", "parts", "MB read", "seconds", "peak MB"), workers, title="Workers")
+    if workers := workers_of(out, [load for load in read_manifest(out)["loads"] if load["run_id"] == run.run_id]):
+        show_table(list(workers[0]), [list(one.values()) for one in workers], title="Workers")
 
 
 def _show_run(run: Run) -> None:
@@ -159,11 +156,13 @@ def _report(options: argparse.Namespace) -> int:
     from foundation.report.run import make_report
 
     report = make_report(
-        options.data, options.db, options.out, sources=_sources(options), only=options.source,
+        options.data, options.to or options.db, options.out, sources=_sources(options), only=options.source,
         parameters={
             "chunk_size": options.chunk_size, "memory_limit": f"{options.memory_limit}", "again": options.again,
+            "range_size": f"{options.range_size}" if options.to else "",
             "sources": str(options.sources.absolute()) if options.sources else "",
         },
+        cluster=options.cluster, workers=options.workers,
         limits={"cell_timeout_s": options.cell_timeout, "notebook_timeout_s": options.notebook_timeout},
     )  # fmt: skip
     if report.kept:

@@ -8,12 +8,10 @@ is not there.
 
 import hashlib
 import json
-import logging
 import pickle
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -22,13 +20,11 @@ from typing import Any
 import cloudpickle
 import dask
 import fsspec
-from distributed import Client, Future, LocalCluster, as_completed
-from distributed.scheduler import KilledWorker
-from distributed.utils import silence_logging_cmgr
+from distributed import Client, Future, as_completed
 from fsspec.implementations.local import LocalFileSystem
 
 from foundation.delivery import SOURCES
-from foundation.errors import FoundationError, SchemaError, SourceError, StoreError
+from foundation.errors import SchemaError, SourceError, StoreError
 from foundation.files import PACKED, left_out, paths_of
 from foundation.hints import explain_columns, explain_encoding
 from foundation.ingest import Progress, Run, choose
@@ -39,6 +35,7 @@ from foundation.parts import (
     Judged,
     clear,
     count_rows,
+    exists,
     judge_part,
     parts_of,
     read_manifest,
@@ -49,35 +46,19 @@ from foundation.parts import (
 from foundation.ranges import Part, find, open_reader, settle
 from foundation.read import Position
 from foundation.scan import Error
+from foundation.scheduler import connect, told
 from foundation.source import Source, in_order
 from foundation.store import now
 
+__all__ = ["RANGE", "connect", "ingest", "prepare"]
 RANGE = 64 * 2**20  # bytes of a file that one task reads
 _COUNTED = 100  # files whose rows one task counts
-
-
-@contextmanager
-def connect(address: str, *, workers: int | None = None) -> Iterator[Client]:
-    """A client of the scheduler at *address*, or of a cluster of so many processes on this machine: `local`.
-
-    Raises FoundationError when nobody answers there.
-    """
-    if address == "local":
-        own = LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
-        )
-        with own, Client(own) as client:
-            yield client
-        return
-    with silence_logging_cmgr(logging.CRITICAL):  # what ends is told by who waits for it
-        try:
-            client = Client(address, timeout="10s")
-        except (OSError, ValueError) as error:
-            raise FoundationError(
-                f"{address}: no Dask scheduler answers there; start one with `dask scheduler`, or name `local`"
-            ) from error
-        with client:
-            yield client
+# What a load of the same source, by its status, leaves no room for: a refused file leaves the rows of the one before.
+_VOID = {
+    "complete": {"complete", "refused", "skipped"},
+    "refused": {"refused"},
+    "skipped": {"refused", "skipped"},
+}
 
 
 @dataclass
@@ -117,7 +98,7 @@ def ingest(
     data: str | Path,
     out: str | Path,
     *,
-    client: Client,
+    client: Client | None = None,
     sources: Sequence[Source] = SOURCES,
     only: Iterable[str] = (),
     range_size: int = RANGE,
@@ -128,7 +109,8 @@ def ingest(
 ) -> Run:
     """Load the files `<source>.csv` of *data* into the folder *out* of Parquet, on the cluster of *client*.
 
-    Both may be addresses of fsspec that all workers reach. Files are read in ranges of *range_size* bytes. A folder
+    Both may be addresses of fsspec that all workers reach. Without a *client* there is one for as long as it takes, of
+    the cluster that is `shared`, or of one of this machine. Files are read in ranges of *range_size* bytes. A folder
     holds one delivery: a file that is there is skipped, or loaded anew if its source or what it refers to is another.
     What was cut off goes on where it stopped when the same is asked for again; with *again* all is done anew. While
     another process loads into a folder at a path, at most *wait_s* seconds are waited.
@@ -139,14 +121,13 @@ def ingest(
     if range_size < 1:
         raise ValueError(f"range_size must be at least 1, got {range_size}")
     sources = in_order(sources)
-    if own := [s.name for s in sources if s.name in s.references.values()]:
-        raise SchemaError(f"{own[0]} refers to itself, which no join can follow; load it into a database with --db")
-    (folder, is_local), (out, is_ours) = _address(data), _address(out)
-    chosen = choose(sources, only, Path(folder) if is_local else None)
+    chosen = _files_of(data, sources, only)
+    out, is_ours = _address(out)
     run = {"run_id": run_id or new_run_id(), "started": now(), "versions": versions(), "data": str(data)}
-    with write_lock(Path(out), wait_s=wait_s) if is_ours else nullcontext(), _told(client):
+    asked = nullcontext(client) if client else connect("")
+    with asked as client, write_lock(Path(out), wait_s=wait_s) if is_ours else nullcontext(), told(client):
         job = _Job(client, out, run, range_size, again, progress, read_manifest(out))
-        files = [_begin(job, source, _file_of(source, folder, is_local=is_local)) for source in chosen]
+        files = [_begin(job, source, address) for source, address in chosen]
         for file in files:
             _settle(job, file)
         loads = [_finish(job, file, {s.name: s for s in sources}) for file in files]
@@ -161,11 +142,17 @@ def _address(place: str | Path) -> tuple[str, bool]:
     return (path if is_local else str(place)).rstrip("/"), is_local
 
 
-def _file_of(source: Source, folder: str, *, is_local: bool) -> str:
-    """The path or the address of the one file of a source."""
-    if not is_local:
-        return f"{folder}/{source.pattern}"
-    first, *more = paths_of(source, Path(folder))
+def _files_of(data: str | Path, sources: Sequence[Source], only: Iterable[str]) -> list[tuple[Source, str]]:
+    """The sources to be loaded, each with the path or the address of its one file."""
+    if own := [s.name for s in sources if s.name in s.references.values()]:
+        raise SchemaError(f"{own[0]} refers to itself, which no join can follow; load it into a database with --db")
+    folder, is_local = _address(data)
+    chosen = choose(sources, only, Path(folder) if is_local else None)
+    return [(s, _only_file(s, Path(folder)) if is_local else f"{folder}/{s.pattern}") for s in chosen]
+
+
+def _only_file(source: Source, folder: Path) -> str:
+    first, *more = paths_of(source, folder)
     if more:
         raise SourceError(
             "not_found",
@@ -175,20 +162,22 @@ def _file_of(source: Source, folder: str, *, is_local: bool) -> str:
     return str(first)
 
 
-@contextmanager
-def _told(client: Client) -> Iterator[None]:
-    """Turn what ends a cluster into words."""
-    try:
-        yield
-    except KilledWorker as error:
-        raise FoundationError(
-            f"{error.task}: all workers that began it were killed, perhaps for want of memory; give them more, or make "
-            "--range-size smaller, then run the same command again, it goes on where it stopped"
-        ) from error
-    except (CancelledError, OSError) as error:
-        told = error if isinstance(error, OSError) else "the scheduler has ended, or can no longer be reached"
-        remedy = "see to it and run the same command again, it goes on where it stopped"
-        raise FoundationError(f"{client.scheduler.address}: {told}; {remedy}") from error
+def prepare(data: str | Path, out: str | Path, *, sources: Sequence[Source], only: Iterable[str] = ()) -> int:
+    """How many loads the folder *out* has seen; one that is not there is made, so that it is known that it can be.
+
+    Raises what `ingest` would raise, as far as it can be told before a file is read.
+    """
+    files = {source.name: Path(path) for source, path in _files_of(data, in_order(sources), only)}
+    out, is_ours = _address(out)
+    with write_lock(Path(out), wait_s=10) if is_ours else nullcontext():
+        manifest = read_manifest(out)
+        for load in (one for one in manifest["loads"] if one["status"] == "complete"):
+            file = files.get(load["source"], Path())
+            if file.is_file() and file.suffix not in PACKED and file.stat().st_size != load["bytes"]:
+                raise _another(out, load)
+        if not exists(out):
+            write_manifest(out, manifest)
+    return len(manifest["loads"])
 
 
 def _begin(job: _Job, source: Source, address: str) -> _File:
@@ -229,12 +218,16 @@ def _settle(job: _Job, file: _File) -> None:
     file.content = _digest(file.load.header, file.first, [part[1:] for part in file.parts])
     known = job.known(file.source.name)
     if known and known["content"] != file.content:
-        raise StoreError(
-            f"{job.out}: it holds {file.source.name} of another delivery, {known['path']} as it was at "
-            f"{known['started']}; a folder of Parquet holds one delivery, name another folder"
-        )
+        raise _another(job.out, known)
     if job.again or not known or known["fingerprint"] != file.source.fingerprint:
         _judge(job, file)
+
+
+def _another(out: str, known: Mapping[str, Any]) -> StoreError:
+    return StoreError(
+        f"{out}: it holds {known['source']} of another delivery, {known['path']} as it was at {known['started']}; "
+        "a folder of Parquet holds one delivery, name another folder"
+    )
 
 
 def _judge(job: _Job, file: _File) -> None:
@@ -259,7 +252,8 @@ def _finish(job: _Job, file: _File, sources: Mapping[str, Source]) -> Load:
     parents = [job.known(parent).get("identity") for parent in source.references.values()]
     identity = _digest(file.content, source.fingerprint, parents)
     if file.judged is None and job.known(source.name)["identity"] == identity:
-        load.status, load.load_id = "skipped", job.known(source.name)["load_id"]
+        load.status, load.origin = "skipped", job.known(source.name)["load_id"]
+        _enter(job, file, [], identity=identity, rejects=[])
         return load
     if file.judged is None:
         _judge(job, file)
@@ -343,16 +337,18 @@ def _failed_columns(source: Source, load: Load, judged: Sequence[Judged]) -> lis
 
 
 def _enter(job: _Job, file: _File, judged: Sequence[Judged], *, identity: str, rejects: Sequence[str]) -> None:
-    """Put a load into the manifest, in place of one of the same kind that was there, and take away what that left."""
+    """Put a load into the manifest, in place of those that it makes void, and take away the files that these left."""
     load, loads = file.load, job.manifest["loads"]
-    load.load_id = load.origin = 1 + max((one["load_id"] for one in loads), default=0)
-    gone = {"complete", "refused"} if load.status == "complete" else {"refused"}
-    kept = [one for one in loads if one["source"] != load.source or one["status"] not in gone]
+    load.load_id = 1 + max((one["load_id"] for one in loads), default=0)
+    load.origin = load.origin or load.load_id
+    kept = [one for one in loads if one["source"] != load.source or one["status"] not in _VOID[load.status]]
     more = {"identity": identity, "content": file.content, "range_size": job.range_size}
     told = asdict(load) | more | {"parts": [asdict(one) for one in judged], "rejects": list(rejects)}
     job.manifest["loads"] = [*kept, told]
-    job.manifest["runs"] = [one for one in job.manifest["runs"] if one["run_id"] != job.run["run_id"]]
-    job.manifest["runs"].append(job.run | {"finished": now()})
+    runs = {one["run_id"]: one for one in job.manifest["runs"]}
+    began = runs.get(job.run["run_id"], job.run)["started"]  # the notebooks of a report share one run
+    job.manifest["runs"] = list((runs | {job.run["run_id"]: job.run | {"started": began, "finished": now()}}).values())
+    job.manifest["version"] += load.status != "skipped"
     write_manifest(job.out, job.manifest)
     held = [one for one in job.manifest["loads"] if one["source"] == load.source]
     clear(

@@ -11,6 +11,8 @@ Mistakes in calling a function stay `ValueError` and `TypeError`.
 """
 
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class FoundationError(Exception):
@@ -46,6 +48,18 @@ class QueryError(FoundationError):
 
 class ReportError(FoundationError):
     """A report cannot be made."""
+
+
+@contextmanager
+def extra(name: str, why: str) -> Iterator[None]:
+    """Around imports that an extra of this package brings: says *why* they are wanted, and how to get them.
+
+    Raises FoundationError when one is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise FoundationError(f"{error.name} is not here; {why}: pip install 'foundation[{name}]'") from error
 
 
 def visible(text: str, limit: int = 200) -> str:

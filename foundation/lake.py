@@ -1,24 +1,20 @@
 """Read a folder of Parquet back as a database is read: the same queries, run by DuckDB.
 
-Rows and rejects are views over the files that the manifest names; the ledger is made of what it tells of the loads. So
-all that asks a database in SQL asks a folder in the same words. What DuckDB says otherwise than SQLite is told here.
+All that asks a database in SQL asks a folder in the same words, of the tables and views that `views` makes.
 """
 
-import json
-import re
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foundation.cache import Cache
 from foundation.delivery import SOURCES
-from foundation.errors import FoundationError, StoreError
+from foundation.errors import FoundationError, StoreError, extra
 from foundation.memory import parse_bytes
 from foundation.query import Database, Query
 from foundation.read import Chunk
@@ -27,24 +23,16 @@ from foundation.seek import Term
 from foundation.source import Column, Source, in_order
 from foundation.store import quote
 from foundation.validate import Row
+from foundation.views import said, statements
 
 if TYPE_CHECKING:
     import dask.dataframe as dd
     import pandas as pd
 
-_TYPES = {"INTEGER": "BIGINT", "REAL": "DOUBLE", "TEXT": "VARCHAR"}
-_PLACE = ("record", "line", "last_line", "byte_start", "byte_end", "raw")
-# The statements of the ledger in DuckDB's words; views are nothing to refer to.
-_DIALECT = {
-    r"\) STRICT.*;": ");",
-    " ANY ": " VARCHAR ",
-    " INTEGER": " BIGINT",
-    " REAL": " DOUBLE",
-    " REFERENCES _\\w+": "",
-}
 _SETTINGS = """
     SET default_null_order = 'nulls_first_on_asc_last_on_desc';
     CREATE MACRO total(x) AS CAST(coalesce(sum(x), 0) AS DOUBLE);
+    CREATE MACRO julianday(x) AS julian(CAST(x AS TIMESTAMP));
 """
 
 
@@ -70,29 +58,24 @@ class Lake(Database):
         cache: int | str = "64MB",
         only: Mapping[str, int] | None = None,
     ) -> None:
-        try:
+        with extra("cluster", f"{path} is a folder of Parquet, which DuckDB reads"):
             import duckdb
             import fsspec
 
             from foundation.parts import exists, read_manifest
-        except ImportError as error:
-            told = "a folder of Parquet is read by DuckDB, which is not here: pip install 'foundation[cluster]'"
-            raise FoundationError(f"{path}: {told}") from error
         if not exists(str(path)):
             raise StoreError(f"{path}: no folder of a load; make one with foundation ingest DATA --to {path}")
         self.path = Path(path) if "://" not in str(path) else path  # type: ignore[assignment]  # it is shown only
         self.address = str(path).rstrip("/")
         self.manifest = read_manifest(self.address)
-        self.only = only or {}
         self.sources = {s.name: s for s in in_order(sources)}
         self.cache = Cache(parse_bytes(cache) if isinstance(cache, str) else int(cache))
         self._duckdb = duckdb.connect()
         if "://" in self.address:
             self._duckdb.register_filesystem(fsspec.url_to_fs(self.address)[0])
         self._duckdb.execute(_SETTINGS)
-        self._make_ledger()
-        for source in self.sources.values():
-            self._make_view(source)
+        for sql, values in statements(self.address, self.manifest, self.sources.values(), only=only or {}):
+            self._duckdb.execute(sql, values)
         self.tables = _relations(self.sources)
 
     def __getitem__(self, table: str) -> "LakeQuery":
@@ -114,7 +97,7 @@ class Lake(Database):
         import duckdb
 
         try:
-            return _Rows(self._duckdb.cursor().execute(_said(sql), list(parameters)))
+            return _Rows(self._duckdb.cursor().execute(said(sql), list(parameters)))
         except duckdb.Error as error:
             raise StoreError(f"{self.path}: {error}; the folder is as it was before") from error
 
@@ -153,59 +136,34 @@ class Lake(Database):
         loads = self.manifest["loads"]
         return next((one for one in loads if (one["source"], one["status"]) == (source, "complete")), {"parts": []})
 
-    def _make_ledger(self) -> None:
-        """The tables of the ledger, but for the rejects, which are views."""
-        script = files("foundation").joinpath("ledger.sql").read_text("utf-8")
-        for word, said in _DIALECT.items():
-            script = re.sub(word, said, script)
-        for statement in script.split(";\n"):
-            if not re.search("CREATE (INDEX|TABLE _(rejects|errors) )", statement):
-                self._duckdb.execute(statement)
-        for run in self.manifest["runs"]:
-            told = [
-                run["run_id"],
-                run["started"],
-                run["finished"],
-                "complete",
-                json.dumps({"data": run["data"]}),
-                run["versions"],
-            ]
-            self._duckdb.execute("INSERT INTO _runs VALUES (?, ?, ?, ?, ?, ?)", told)
-        for load in self.manifest["loads"]:
-            told = load | {"header": json.dumps(load["header"]), "warnings": json.dumps(load["warnings"])}
-            names = [name for name, *_ in self.rows("SELECT name FROM pragma_table_info('_loads')")]
-            marks = ", ".join("?" * len(names))
-            self._duckdb.execute(f"INSERT INTO _loads VALUES ({marks})", [told[name] for name in names])
-        self._make_rejects()
-
-    def _make_rejects(self) -> None:
-        told = [
-            _REJECTS.format(load["load_id"], _text(load["source"]), _text(load["path"]), self._listed(load["rejects"]))
-            for load in self.manifest["loads"]
-            if load["rejects"]
+    def problems(self) -> list[str]:
+        """What does not hold together, in sentences: rows that are not there or twice, references to none."""
+        found = [
+            f"{source.name}: {number:,} {told}"
+            for source in self.sources.values()
+            for sql, told in self._questions(source)
+            if (number := self.rows(sql).fetchone()[0])
         ]
-        every = " UNION ALL ".join(told) or _NO_REJECTS
-        self._duckdb.execute(
-            f"CREATE VIEW _kept AS SELECT row_number() OVER (ORDER BY load_id, record) AS reject_id, * FROM ({every})"
-        )
-        self._duckdb.execute("CREATE VIEW _rejects AS SELECT * EXCLUDE (errors) FROM _kept")
-        self._duckdb.execute(_ERRORS)
+        return found
 
-    def _make_view(self, source: Source) -> None:
-        load = self._load(source.name)
-        parts = [part["rows"] for part in load["parts"]]
-        if source.name in self.only:
-            parts = [parts[self.only[source.name]]]
-        columns = ", ".join(quote(c.name) for c in source.columns)
-        if parts:
-            rows = f"SELECT {columns}, {load['load_id']:d} AS _load, _record FROM {self._listed(parts)}"
-        else:
-            nothing = ", ".join(f"CAST(NULL AS {_TYPES[c.sql_type]}) AS {quote(c.name)}" for c in source.columns)
-            rows = f"SELECT {nothing}, 0 AS _load, 0 AS _record WHERE false"
-        self._duckdb.execute(f"CREATE VIEW {quote(source.name)} AS {rows}")
+    def _questions(self, source: Source) -> Iterator[tuple[str, str]]:
+        """SELECTs of a number that ought to be 0, and what it is the number of."""
+        table, keys, counted = quote(source.name), ", ".join(map(quote, source.keys)), self[source.name].count()
+        yield f"SELECT abs({counted:d} - count(*)) FROM {table}", "rows more or fewer are there than were stored"
+        yield f"SELECT count(*) - count(DISTINCT ({keys})) FROM {table}", "rows have a key that is there already"
+        for column, parent in source.references.items():
+            known = f"SELECT {quote(self.sources[parent].key)} FROM {quote(parent)}"
+            lost = (
+                f"SELECT count(*) FROM {table} WHERE {quote(column)} IS NOT NULL AND {quote(column)} NOT IN ({known})"
+            )
+            yield lost, f"rows refer to {parent} that are not there"
 
-    def _listed(self, names: Sequence[str]) -> str:
-        return f"read_parquet([{', '.join(_text(f'{self.address}/{name}') for name in names)}])" if names else ""
+    def workers(self, load_ids: Iterable[int]) -> list[dict[str, Any]]:
+        """What each worker of the cluster did for these loads."""
+        from foundation.parts import workers_of
+
+        wanted = set(load_ids)
+        return workers_of(self.address, [load for load in self.manifest["loads"] if load["load_id"] in wanted])
 
 
 class LakeQuery(Query):
@@ -255,28 +213,3 @@ def _relations(sources: Mapping[str, Source]) -> dict[str, Relation]:
 def _term(column: Column) -> Term:
     is_time = column.kind in (datetime, date)
     return Term(column.name, f"t.{quote(column.name)}", column.sql_type, column.required, is_time)
-
-
-def _said(sql: str) -> str:
-    """SQL as SQLite takes it in DuckDB's words: `IS` between any two values, and `[^` in a pattern of GLOB."""
-    sql = re.sub(r"\bIS NOT (?!NULL\b|DISTINCT\b)", "IS DISTINCT FROM ", sql)
-    sql = re.sub(r"\bIS (?!NOT\b|NULL\b|DISTINCT\b)", "IS NOT DISTINCT FROM ", sql)
-    return re.sub("(?<= GLOB )'[^']*'", lambda pattern: pattern[0].replace("[^", "[!"), sql)
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
-
-
-_REJECTS = f"""
-    SELECT {{}} AS load_id, {{}} AS source, {{}} AS path, {", ".join(_PLACE)}, 'open' AS status, key, errors FROM {{}}
-"""
-_NO_REJECTS = f"""
-    SELECT 0 AS load_id, '' AS source, '' AS path, {", ".join(f"NULL AS {name}" for name in _PLACE)}, '' AS status,
-    NULL AS key, CAST([] AS STRUCT(stage VARCHAR, code VARCHAR, "column" VARCHAR, value VARCHAR, message VARCHAR)[])
-    AS errors WHERE false
-"""
-_ERRORS = """
-    CREATE VIEW _errors AS
-    SELECT reject_id, unnest(range(1, len(errors) + 1)) AS number, unnest(errors, recursive := true) FROM _kept
-"""

@@ -48,11 +48,8 @@ def _add_sample(verb: argparse.ArgumentParser) -> None:
 
 def _add_ingest(verb: argparse.ArgumentParser) -> None:
     _add_data(verb)
-    into = verb.add_mutually_exclusive_group(required=True)
-    into.add_argument("--db", type=Path, metavar="DB", help="the database file")
-    into.add_argument("--to", type=_place, metavar="OUT", help="a folder of Parquet, made on a Dask cluster")
+    _add_into(verb)
     _add_load_options(verb)
-    _add_cluster_options(verb)
     verb.add_argument(
         "--workers", type=_positive, default=2, metavar="N", help="processes; 1: a large file is not read beside (2)"
     )
@@ -61,8 +58,9 @@ def _add_ingest(verb: argparse.ArgumentParser) -> None:
 
 def _add_report(verb: argparse.ArgumentParser) -> None:
     _add_data(verb)
-    _add_db(verb)
+    _add_into(verb)
     _add_load_options(verb)
+    verb.add_argument("--workers", type=_positive, default=2, metavar="N", help="with --to: processes of local (2)")
     verb.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="where reports go (reports)")
     verb.add_argument("--cell-timeout", type=_positive, default=3_600, metavar="S", help="seconds for a cell (3600)")
     verb.add_argument("--notebook-timeout", type=_positive, default=86_400, metavar="S", help="for a notebook (86400)")
@@ -159,7 +157,10 @@ def _add_readable(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_cluster_options(parser: argparse.ArgumentParser) -> None:
+def _add_into(parser: argparse.ArgumentParser) -> None:
+    into = parser.add_mutually_exclusive_group(required=True)
+    into.add_argument("--db", type=Path, metavar="DB", help="the database file")
+    into.add_argument("--to", type=_place, metavar="OUT", help="a folder of Parquet, made on a Dask cluster")
     parser.add_argument(
         "--cluster", default="local", metavar="ADDRESS", help="with --to: a Dask scheduler, or local: --workers here"
     )

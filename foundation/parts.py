@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -73,6 +73,9 @@ def exists(out: str) -> bool:
 def read_manifest(out: str) -> dict[str, Any]:
     """What the folder holds: its version, its runs and its loads, each with its files; nothing, if there is none."""
     if not exists(out):
+        files, path = fsspec.url_to_fs(out)
+        if files.isfile(path):
+            raise StoreError(f"{out}: a file is there, and a folder of Parquet is wanted; name another place")
         return {"version": 0, "runs": [], "loads": []}
     with fsspec.open(f"{out}/{MANIFEST}", "rt", encoding="utf-8") as file:
         found: dict[str, Any] = json.load(file)
@@ -81,7 +84,6 @@ def read_manifest(out: str) -> dict[str, Any]:
 
 def write_manifest(out: str, manifest: dict[str, Any]) -> None:
     """Put a manifest in place of the one that is there, at once."""
-    manifest["version"] += 1
     with _whole(f"{out}/{MANIFEST}") as file:
         file.write(json.dumps(manifest, default=_told).encode())
 
@@ -100,16 +102,28 @@ def parts_of(load: Mapping[str, Any]) -> list[Judged]:
     return found
 
 
-def workers_of(out: str, run_id: str) -> list[tuple[str, int, float, float, float]]:
-    """For each worker of a run the parts it judged, their megabytes, its seconds, and its peak memory in megabytes."""
-    parts = [part for load in read_manifest(out)["loads"] if load["run_id"] == run_id for part in parts_of(load)]
-    told = []
+def workers_of(out: str, loads: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each worker what it did for these loads of a manifest, by the names that people read.
+
+    Parts that it judged, megabytes that it read, megabytes of the files that came of them, its seconds, and the most
+    megabytes of resident memory that were seen in it.
+    """
+    (files, path), parts, written = fsspec.url_to_fs(out), list[Judged](), dict[str, int]()
+    for load in loads:
+        parts += parts_of(load)
+        for folder in (f"{path}/{load['source']}", f"{path}/_rejects/{load['source']}"):
+            written |= {name: told["size"] for name, told in files.find(folder, detail=True).items()}
+    found = []
     for worker in sorted({part.worker for part in parts}):
         own = [part for part in parts if part.worker == worker]
-        size = sum(one.part.end.byte - one.part.start.byte for one in own)
-        seconds, peak = sum(one.seconds for one in own), max(one.rss_bytes for one in own)
-        told.append((worker, len(own), size / 1e6, seconds, peak / 1e6))
-    return told
+        names = [name for one in own for name in (one.rows, *one.rejects)]
+        found.append({
+            "worker": worker, "parts": len(own),
+            "MB read": sum(one.part.end.byte - one.part.start.byte for one in own) / 1e6,
+            "MB written": sum(written.get(f"{path}/{name}", 0) for name in names) / 1e6,
+            "seconds": sum(one.seconds for one in own), "peak MB": max(one.rss_bytes for one in own) / 1e6,
+        })  # fmt: skip
+    return found
 
 
 @contextmanager

@@ -12,7 +12,8 @@ pages through meets a row twice or misses one.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -103,6 +104,18 @@ class Database:
     def version(self) -> int:
         """A number that grows with every change of the data."""
         return int(self.rows("SELECT coalesce(max(chunk_id), 0) FROM _chunks").fetchone()[0])
+
+    def problems(self) -> list[str]:
+        """What does not hold together, in sentences: the file, as SQLite checks it, and references."""
+        found = [f"the file: {told}" for (told,) in self.rows("PRAGMA integrity_check") if told != "ok"]
+        lost = Counter((child, parent) for child, _, parent, _ in self.rows("PRAGMA foreign_key_check"))
+        return found + [
+            f"{child}: {n:,} rows refer to {parent} that are not there" for (child, parent), n in lost.items()
+        ]
+
+    def workers(self, load_ids: Iterable[int]) -> list[dict[str, Any]]:
+        """What each worker of a cluster did for these loads: nothing here, where one process stores all."""
+        return []
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         """The rows of any SELECT; values are bound to its question marks."""

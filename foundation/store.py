@@ -63,6 +63,8 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
     Raises StoreError when the file is not there (read only) or is not a database of this package.
     """
+    if path.is_dir():
+        raise StoreError(f"{path}: a folder is there, and this takes a database file; a folder of Parquet is only read")
     if read_only and not path.is_file():
         raise StoreError(f"{path}: no such database; make it with foundation ingest DATA --db {path}")
     if not path.parent.is_dir():

@@ -37,7 +37,7 @@ def asked(home: Path, **changed: object) -> Report | str:
     """What is decided, with the parameters of the command line but those *changed*."""
     given = {
         "data": str(home / "data"), "db": str(home / "x.db"), "wait_s": 600, "chunk_size": 1_000,
-        "memory_limit": "500000000", "again": False, "sources": "",
+        "memory_limit": "500000000", "again": False, "range_size": "", "sources": "",
     }  # fmt: skip
     notebooks = [ROOT / f"notebooks/{name}.ipynb" for name in ("01_ingest", "02_overview", "03_explore")]
     basis = basis_of(home / "data", SOURCES, notebooks, given | changed, sqlite3.sqlite_version)

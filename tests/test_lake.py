@@ -3,7 +3,9 @@
 import json
 import re
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ pytest.importorskip("distributed", reason="the extra `cluster` is not installed"
 from distributed import Client
 
 from foundation.cluster import ingest
+from foundation.parts import MANIFEST
 
 ROOT = Path(__file__).parents[1]
 
@@ -172,6 +175,31 @@ def test_rows_are_files_that_others_read(places):
 
     assert found.count_rows() == 361
     assert all(group.statistics for file in found.get_fragments() for group in file.row_groups)
+
+
+def test_what_does_not_hold_together_is_named(client, data, tmp_path):
+    out, db = tmp_path / "out", tmp_path / "x.db"
+    ingest(data, out, client=client)
+    foundation.ingest(data, db)
+    with foundation.open(out) as lake, foundation.open(db) as database:
+        assert lake.problems() == database.problems() == []
+
+    manifest = json.loads((out / MANIFEST).read_text("utf-8"))
+    parts = {load["source"]: load["parts"] for load in manifest["loads"]}
+    parts["orders"] += parts["orders"]
+    parts["clients"].clear()
+    (out / MANIFEST).write_text(json.dumps(manifest), "utf-8")
+    with closing(sqlite3.connect(db, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM clients")
+
+    with foundation.open(out) as lake, foundation.open(db) as database:
+        assert database.problems() == ["orders: 6 rows refer to clients that are not there"]
+        assert lake.problems() == [
+            "clients: 3 rows more or fewer are there than were stored",
+            "orders: 6 rows more or fewer are there than were stored",
+            "orders: 6 rows have a key that is there already",
+            "orders: 12 rows refer to clients that are not there",
+        ]
 
 
 def test_a_file_that_has_grown_is_another_delivery(client, data, tmp_path):

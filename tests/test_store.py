@@ -175,7 +175,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 def test_a_folder_is_no_database(tmp_path):
-    with pytest.raises(StoreError, match="unable to open database file"):
+    with pytest.raises(StoreError, match="a folder is there, and this takes a database file"):
         Store(tmp_path)
 
 

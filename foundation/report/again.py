@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from foundation.delivery import SOURCES
 from foundation.files import paths_of
-from foundation.query import Database
+from foundation.lake import open_database
 from foundation.report.basis import Entity, changes, stood_on
 from foundation.report.manifest import last_run, outlined
 from foundation.report.result import Report, read_report
@@ -24,7 +25,7 @@ def basis_of(
     return stood_on(inputs, notebooks, given | {"only": only}, sqlite=sqlite)
 
 
-def unchanged(out: Path, db: Path, basis: list[Entity]) -> Report | str:
+def unchanged(out: Path, db: Path | str, basis: list[Entity], sources: Sequence[Source] = SOURCES) -> Report | str:
     """Why another run is to be made; the last one if its result stands."""
     last = last_run(out, basis_now := outlined(basis))
     if not last:
@@ -32,7 +33,7 @@ def unchanged(out: Path, db: Path, basis: list[Entity]) -> Report | str:
     run = f"run {last.folder.name}"
     if changed := [name for name, *_ in changes(last.basis, basis_now) if name != "parameter again"]:
         return f"{_listed(changed)} changed since {run}"
-    with Database(db) as database:
+    with open_database(db, sources=sources) as database:
         held = {f"content {table}": digest for table, digest in content(database).items()}
     given = {name: value for name, value in last.results.items() if name.startswith("content ")}
     if changed := [name for name, *_ in changes(given, held)]:

@@ -17,7 +17,10 @@ Entity = dict[str, Any]
 def stood_on(
     inputs: Mapping[Path, str], notebooks: Iterable[Path], parameters: Mapping[str, Any], *, sqlite: str
 ) -> list[Entity]:
-    """The entities that a result depends on: digests of named files and of our code, versions, parameters."""
+    """The entities that a result depends on: digests of named files and of our code, versions, parameters.
+
+    No *sqlite* where a folder of Parquet is loaded into: the packages for that are among the others.
+    """
     code = sorted(p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".sql", ".j2", ".css"))
     return [
         *(
@@ -27,7 +30,7 @@ def stood_on(
         ),
         *(_source(f"#notebook/{path.stem}", path) for path in notebooks),
         *(_source(f"#code/{path.relative_to(PACKAGE).as_posix()}", path) for path in code),
-        *(_tool(name, told) for name, told in (_versions() | {"sqlite": sqlite}).items()),
+        *(_tool(name, told) for name, told in (_versions() | ({"sqlite": sqlite} if sqlite else {})).items()),
         *(property_entity(f"#parameter/{name}", value) for name, value in parameters.items()),
     ]
 

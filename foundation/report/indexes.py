@@ -16,18 +16,20 @@ _COMPARED = ("read", "stored", "rejected", "attention")
 
 
 class Told(NamedTuple):
-    """What the ledger has to say of a run: its loads, what needs attention, reasons of rejects, checks broken."""
+    """What is to be said of a run: its loads, what needs attention, reasons of rejects, checks broken, who worked."""
 
     loads: list[dict[str, Any]]
     attention: list[str]
     reasons: list[dict[str, Any]]
     checks: list[dict[str, Any]]
+    workers: list[dict[str, Any]]
 
 
 def told_of(database: Database, run_id: str) -> Told:
     """All that the index of a run tells of its data."""
     loads = files_of(database, run_id)
-    return Told(loads, attention(database, run_id), reasons(database, run_id=run_id), broken_checks(database, loads))
+    checks, workers = broken_checks(database, loads), database.workers(load["load_id"] for load in loads)
+    return Told(loads, attention(database, run_id), reasons(database, run_id=run_id), checks, workers)
 
 
 def write_index(report: Report, told: Told, given: Mapping[str, Any]) -> None:

@@ -11,16 +11,16 @@ from foundation.delivery import SOURCES
 from foundation.errors import ReportError, visible
 from foundation.files import paths_of
 from foundation.ingest import choose
-from foundation.ledger import end_run, new_run_id
-from foundation.query import Database
+from foundation.lake import open_database
+from foundation.ledger import new_run_id
 from foundation.report.again import basis_of, unchanged
 from foundation.report.basis import Entity
 from foundation.report.indexes import told_of, write_index, write_index_of_runs
+from foundation.report.into import address_of, end, is_stopped, loading, look, on_disk
 from foundation.report.manifest import action, now, write_manifest
 from foundation.report.result import Page, Report
 from foundation.source import Source
-from foundation.stats import content, loads
-from foundation.store import Store
+from foundation.stats import content
 
 _ABOUT_ALL: dict[str, set[str]] = {
     "02_overview": set(),
@@ -31,31 +31,39 @@ _WAIT_S = 600  # for each other: two notebooks that load at a time take turns in
 
 
 def make_report(
-    data: Path, db: Path, out: Path, *, sources: Sequence[Source], only: Sequence[str], parameters: Mapping[str, Any],
-    limits: Mapping[str, float] | None = None, run_id: str | None = None,
+    data: Path | str, db: Path | str, out: Path, *, sources: Sequence[Source], only: Sequence[str],
+    parameters: Mapping[str, Any], limits: Mapping[str, float] | None = None, run_id: str | None = None,
+    cluster: str = "local", workers: int | None = None,
 ) -> Report:  # fmt: skip
     """Load *data* into *db* by one run of `01_ingest` for each source, then tell of it; pages go to *out*/<run>.
 
     *parameters* are passed to the notebooks that declare them. A notebook that fails gets its page all the same. When
     nothing has changed since the last run, that one is given, unless the parameter `again` or a *run_id* is. *limits*
     are those of `run_notebook`, in seconds.
+
+    With the parameter `range_size` *db* is a folder of Parquet, and all notebooks load on one cluster: the one that
+    *cluster* is the address of, or a `local` one of so many *workers*.
     """
+    data = on_disk(data)
     chosen = choose(sources, only, data)
-    given = {"data": str(data.absolute()), "db": str(db.absolute()), "wait_s": _WAIT_S, **parameters}
+    given = {"data": str(data.absolute()), "db": address_of(db), "wait_s": _WAIT_S, **parameters}
     overviews = [name for name, needed in _ABOUT_ALL.items() if needed <= {source.name for source in sources}]
     notebooks = [_notebook(name) for name in ("01_ingest", *overviews)]
-    before, sqlite = _database(db)
+    before, sqlite = look(given, sources, only)
     basis = basis_of(data, chosen, notebooks, given, sqlite)
-    why = "it was asked for" if run_id or given.get("again") else unchanged(out, db, basis)
+    why = "it was asked for" if run_id or given.get("again") else unchanged(out, given["db"], basis, sources)
     if isinstance(why, Report):
         return why
     run_id = run_id or new_run_id()
     _check(notebooks, given | {"run_id": run_id, "source": ""})
-    report = Report(run_id, out / run_id, why=why, delivery=data.absolute().name, database=db.name)
-    (report.folder / "notebooks").mkdir(parents=True)
-    sys.stderr.write(visible(f"This run is made because {why}.", 1_000) + "\n")
-    side_by_side = _side_by_side(chosen, data)
-    _run_all(report, chosen, overviews, given | {"run_id": run_id}, limits or {}, side_by_side=side_by_side)
+    report = Report(run_id, out / run_id, why=why, delivery=data.absolute().name, database=Path(given["db"]).name)
+    with loading(given, cluster, workers):
+        (report.folder / "notebooks").mkdir(parents=True)
+        sys.stderr.write(visible(f"This run is made because {why}.", 1_000) + "\n")
+        _run_all(
+            report, chosen, overviews, given | {"run_id": run_id}, limits or {},
+            side_by_side=_side_by_side(chosen, data),
+        )  # fmt: skip
     _close(report, sources, given, basis, before)
     return report
 
@@ -64,13 +72,6 @@ def _check(notebooks: list[Path], given: dict[str, Any]) -> None:
     from foundation.report.engine import check_parameters
 
     check_parameters(notebooks, given)
-
-
-def _database(db: Path) -> tuple[int, str]:
-    """How many loads the database has seen, and the version of SQLite; one that cannot be written is told here."""
-    with Store(db) as store:
-        loads_before, sqlite = store.execute("SELECT count(*), sqlite_version() FROM _loads").fetchone()
-        return loads_before, sqlite
 
 
 def _side_by_side(chosen: Sequence[Source], data: Path) -> int:
@@ -108,7 +109,7 @@ def _run(
     from foundation.report.page import make_page
 
     wait(after)
-    if page.source and _is_stopped(given["db"], report.run_id):
+    if page.source and is_stopped(given, report.run_id):
         return None
     sys.stderr.write(f"{page.name} {page.source}".rstrip() + "\n")  # in one piece, for two may write
     copy = report.folder / page.notebook
@@ -129,17 +130,11 @@ def _notebook(name: str) -> Path:
     raise ReportError(f"{name}.ipynb: not found beside the package; run from a checkout of the project")
 
 
-def _is_stopped(db: str, run_id: str) -> bool:
-    with Database(db) as database:
-        return any(load["status"] == "stopped" for load in loads(database, run_id))
-
-
 def _close(
     report: Report, sources: Sequence[Source], given: Mapping[str, Any], basis: list[Entity], before: int
 ) -> None:
     """Write what the run came to: its entry in the ledger, its index, the index of all runs, its manifest."""
-    db = Path(given["db"])
-    with Database(db, sources=sources) as database:
+    with open_database(given["db"], sources=sources) as database:
         told, held = told_of(database, report.run_id), content(database)
     statuses = {load["status"] for load in told.loads}
     failed = any(page.failure for page in report.pages)
@@ -147,8 +142,7 @@ def _close(
     report.read, report.rejected = (sum(load[name] for load in told.loads) for name in ("read", "rejected"))
     report.stored = sum(load[name] for load in told.loads for name in ("inserted", "updated", "unchanged"))
     report.attention = len(told.attention)
-    with Store(db) as store:
-        end_run(store, report.run_id, report.status)
+    end(given, report.run_id, report.status)
     write_index(report, told, given)
     write_index_of_runs(report.folder.parent)
     failures = [f"{page.stem}: {page.failure}" for page in report.pages if page.failure]

@@ -53,7 +53,7 @@ def verify(folder: Path, data: Path | None = None) -> list[Difference]:
         raise ReportError(f"{data}: {', '.join(lost)} is gone; name the folder of the delivery with --data")
     sources = load_sources(Path(parameters["sources"])) if parameters.get("sources") else SOURCES
     with tempfile.TemporaryDirectory(prefix="foundation-") as scratch:
-        db = Path(scratch) / "again.db"
+        db = Path(scratch) / "again"
         make_report(
             data, db, Path(scratch), sources=sources, only=only.split(","), parameters=parameters, run_id=folder.name
         )

@@ -1,0 +1,76 @@
+"""A client of a Dask scheduler: one that is there, one of this machine, or one that other processes share.
+
+What ends a cluster is turned into words here.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+
+import dask
+from distributed import Client, LocalCluster
+from distributed.comm import CommClosedError
+from distributed.scheduler import KilledWorker
+from distributed.utils import silence_logging_cmgr
+
+from foundation.errors import FoundationError
+
+_SHARED = "DASK_SCHEDULER_ADDRESS"
+
+
+@contextmanager
+def connect(address: str, *, workers: int | None = None) -> Iterator[Client]:
+    """A client of the scheduler at *address*, or of a cluster of so many processes on this machine: `local`.
+
+    No address is that of `shared`, which Dask's own setting is for, DASK_SCHEDULER_ADDRESS; without it, `local`. Raises
+    FoundationError when nobody answers there.
+    """
+    address = address or dask.config.get("scheduler-address", None) or "local"
+    if address == "local":
+        own = LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
+        )
+        with own, Client(own) as client:
+            yield client
+        return
+    with silence_logging_cmgr(logging.CRITICAL):  # what ends is told by who waits for it
+        try:
+            client = Client(address, timeout="10s")
+        except (OSError, ValueError) as error:
+            raise FoundationError(
+                f"{address}: no Dask scheduler answers there; start one with `dask scheduler`, or name `local`"
+            ) from error
+        with client:
+            yield client
+
+
+@contextmanager
+def shared(address: str, *, workers: int | None = None) -> Iterator[Client]:
+    """A client as `connect` gives it; processes that are started meanwhile find its cluster when they name none."""
+    before = os.environ.get(_SHARED)
+    with connect(address, workers=workers) as client:
+        os.environ[_SHARED] = client.scheduler.address
+        try:
+            yield client
+        finally:
+            os.environ.pop(_SHARED)
+            os.environ.update({_SHARED: before} if before else {})
+
+
+@contextmanager
+def told(client: Client) -> Iterator[None]:
+    """Turn what ends a cluster into words."""
+    try:
+        yield
+    except KilledWorker as error:
+        raise FoundationError(
+            f"{error.task}: all workers that began it were killed, perhaps for want of memory; give them more, or make "
+            "--range-size smaller, then run the same command again, it goes on where it stopped"
+        ) from error
+    except (CancelledError, OSError) as error:
+        is_lost = isinstance(error, CancelledError | CommClosedError)
+        what = "the scheduler has ended, or can no longer be reached" if is_lost else error
+        remedy = "see to it and run the same command again, it goes on where it stopped"
+        raise FoundationError(f"{client.scheduler.address}: {what}; {remedy}") from error
