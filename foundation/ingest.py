@@ -26,7 +26,7 @@ from foundation.source import Source, in_order
 from foundation.store import Store, told
 from foundation.validate import Row
 
-LARGE = 100_000  # records; from there on a second connection counts them beside the making of their indexes
+LARGE = 20_000  # records; from there on a second connection counts them beside the making of their indexes
 SMALLEST_CHUNK = 50  # records; below that a chunk saves no memory worth having
 Progress = Callable[[Load, int, int], None]  # the load, bytes done, bytes in all
 
@@ -320,6 +320,5 @@ def _count_rows(store: Store, source: Source, load: Load) -> ledger.Counted:
 
     with ThreadPoolExecutor(1) as aside:
         counting = aside.submit(count)
-        with store.sparing():
-            store.build_indexes(source)
+        store.build_indexes(source, is_large=True)
         return counting.result()

@@ -19,7 +19,7 @@ from foundation.source import Source
 
 APPLICATION_ID = 0x466E6474  # "Fndt", in the header of the file
 _LEDGER_VERSION = 1
-_CACHE, _SORT_CACHE = -2_000, -1_000  # kilobytes of pages in memory; the first is SQLite's own default
+_CACHE, _SORT_CACHE = -2_000, -500  # kilobytes of pages in memory; the first is SQLite's own default
 _WAL_PAGES = 8_000  # 32 MB: each time it is written back, the disk is waited for
 
 
@@ -249,15 +249,18 @@ class Store:
         finally:
             self.execute("PRAGMA foreign_keys = ON")
 
-    def build_indexes(self, source: Source) -> None:
-        """Make the declared indexes that are not there."""
-        with self.transaction():
-            for _, sql in index_sql(source):
-                self.execute(sql)
+    def build_indexes(self, source: Source, *, is_large: bool = False) -> None:
+        """Make the declared indexes that are not there; of a large table one by one, or their log would be long."""
+        statements = [sql for _, sql in index_sql(source)]
+        with self._sparing() if is_large else nullcontext():
+            for some in [[sql] for sql in statements] if is_large else [statements]:
+                with self.transaction():
+                    for sql in some:
+                        self.execute(sql)
 
     @contextmanager
-    def sparing(self) -> Iterator[None]:
-        """Keep few pages in memory while indexes are made: their entries are sorted in as much, and no slower."""
+    def _sparing(self) -> Iterator[None]:
+        """Keep few pages in memory: the entries of an index are sorted in as much, and no slower."""
         self.execute("PRAGMA shrink_memory")
         self.execute(f"PRAGMA cache_size = {_SORT_CACHE}")
         try:
@@ -268,7 +271,7 @@ class Store:
     def reader(self) -> sqlite3.Connection:
         """A second connection, to read in another thread while this one writes; it keeps few pages in memory."""
         connection = connect(self.path, read_only=True)
-        connection.execute(f"PRAGMA cache_size = {_SORT_CACHE // 2}")
+        connection.execute(f"PRAGMA cache_size = {_SORT_CACHE // 5}")
         return connection
 
 
