@@ -234,9 +234,11 @@ def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Lo
     """
     same_file, refused = ledger.loads_of_file(job.store, load), profile_of(source)
     size, began, end = job.chunk_size, time.perf_counter(), (reader.at.byte, reader.digest)
+    left = reader.size - reader.at.byte
     with (
-        known_parents(job.store, source, reader.size - reader.at.byte) as parents,
+        known_parents(job.store, source, left) as parents,
         steps(path, source, reader, job.worker) as judged,
+        job.store.written_back(left),
     ):
         memory = Memory(limit=job.memory_limit, worker=job.worker.pid if job.worker else None)
         while step := judged.next(size):
