@@ -25,6 +25,7 @@ from foundation.ledger import (
     save_load,
     save_rejects,
     set_status,
+    undecoded,
     waive_superseded,
 )
 from foundation.read import Chunk, Damaged, Place, Position
@@ -333,3 +334,26 @@ def test_a_load_is_overtaken_when_another_file_was_read_since(store):
     enter_chunk(store, after, HALFWAY)
 
     assert (not_yet, is_overtaken(store, load)) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        failed_columns,
+        undecoded,
+        lambda store, load: is_settled(store, load, HALFWAY),
+    ],
+)
+def test_what_is_asked_of_a_load_takes_as_long_whatever_was_refused_before(store, ask):
+    kinds = [Error(stage, "invalid_utf8", "city", "x", "no") for stage in ("schema", "parse")]
+    other, load = enter(store), enter(store)
+    for number in range(1, 500):
+        enter_reject(store, other, *kinds, record=number)
+    enter_reject(store, load, *kinds)
+    steps: list[int] = []
+    store.connection.set_progress_handler(lambda: steps.append(1), 1)  # for each step of SQLite's machine
+
+    ask(store, load)
+
+    store.connection.set_progress_handler(None, 1)
+    assert 0 < len(steps) < 500
