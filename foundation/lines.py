@@ -8,12 +8,15 @@ import io
 import re
 from collections.abc import Iterator
 from itertools import islice
+from operator import itemgetter
 from typing import BinaryIO
 
 from foundation.grammar import COMMAS, Dialect
 from foundation.scan import MAX_FIELD, MAX_RECORD
 
 FIELD_END, RECORD_END = "\x1f", "\x1e"  # in place of the separators outside quotes; a text with them is odd
+_FIELD_END, _RECORD_END = FIELD_END.encode(), RECORD_END.encode()
+_ENDS = _FIELD_END + _RECORD_END + _FIELD_END
 BLOCK = 2**16  # bytes read at a time: their fields stay in the cache of a processor until they are judged
 _BARE_RETURN = re.compile(rb"\r(?!\n)")
 
@@ -30,15 +33,10 @@ class Lines:
         self._size = 0
         self._is_cut = False
 
-    def some(self, most: int | None = None) -> bytes:
-        """The next lines, at most *most* and not many more bytes than a block; none at the end."""
-        if most:
-            lines = self.take(most)
-            if sum(map(len, lines)) <= BLOCK:
-                return b"".join(lines)
-            self.give_back(b"".join(lines))
+    def some(self, size: int = BLOCK) -> bytes:
+        """The next lines, of about *size* bytes or fewer; none at the end."""
         self._refill()
-        block = self._window.read(BLOCK) + self._window.readline()
+        block = self._window.read(size) + self._window.readline()
         self._release()
         return block
 
@@ -89,15 +87,24 @@ def split(block: bytes, width: int, dialect: Dialect = COMMAS) -> tuple[list[str
 
     Tells as well whether that is the whole block, or there is anything odd behind them.
     """
-    parts, is_whole = _parts(block, dialect)
-    ends = f"{FIELD_END}{RECORD_END}{FIELD_END}"
-    joined = '"'.join(parts[::2])
-    if "\r" in joined:
-        joined = joined.replace("\r\n", "\n")
-    outside = joined.replace(dialect.delimiter, FIELD_END).replace("\n", ends).split('"')
-    parts[::2] = [outside[0], *(part or '"' for part in outside[1:-1]), outside[-1]][: len(outside)]
-    plain = "".join(parts) + ends * (is_whole and not block.endswith(b"\n"))
-    fields = plain.split(FIELD_END)[:-1]
+    mark = dialect.delimiter.encode()
+    parts, is_whole = _parts(block, mark)
+    outer = b'"'.join(parts[::2])
+    if b"\r" in outer:
+        outer = outer.replace(b"\r\n", b"\n")
+    outside = outer.replace(mark, _FIELD_END).replace(b"\n", _ENDS).split(b'"')
+    if b'""' in block:
+        outside[1:-1] = [part or b'"' for part in outside[1:-1]]
+    parts[::2] = outside[: len(parts) // 2 + 1]
+    # As bytes until here: nearly all is ASCII, and a single other character would double the memory of a text.
+    joined = b"".join(parts) + _ENDS * (is_whole and not block.endswith(b"\n"))
+    try:
+        plain = joined.decode(dialect.encoding)
+    except UnicodeDecodeError as error:
+        sound = joined[: error.start].rpartition(_ENDS)
+        plain, is_whole = b"".join(sound[:2]).decode(dialect.encoding), False
+    fields = plain.split(FIELD_END)
+    fields.pop()
     if width == 1 and ("" in fields or b'""' in block):  # perhaps a blank line, which is no record
         return [], False
     found = fields[width :: width + 1]
@@ -114,54 +121,50 @@ def count(block: bytes, width: int, dialect: Dialect = COMMAS) -> int | None:
     if width == 1:
         fields, is_whole = split(block, width, dialect)
         return len(fields) // 2 if is_whole else None
-    parts, is_whole = _parts(block, dialect)
-    lines = '"'.join(parts[::2]).removesuffix("\n").split("\n")
-    return len(lines) if is_whole and {line.count(dialect.delimiter) for line in lines} == {width - 1} else None
+    mark = dialect.delimiter.encode()
+    parts, is_whole = _parts(block, mark)
+    lines = b'"'.join(parts[::2]).removesuffix(b"\n").split(b"\n")
+    try:
+        block.decode(dialect.encoding)
+    except UnicodeDecodeError:
+        return None
+    return len(lines) if is_whole and {line.count(mark) for line in lines} == {width - 1} else None
 
 
-def _parts(block: bytes, dialect: Dialect) -> tuple[list[str], bool]:
-    """The text of a block cut at its quotes, up to the last line in front of what cannot be sound; and if it is whole.
+def _parts(block: bytes, mark: bytes) -> tuple[list[bytes], bool]:
+    """A block cut at its quotes, up to the last line in front of what cannot be sound; and whether that is all of it.
 
     A sound block has what is outside quotes at every second place, and each of these parts is empty (a doubled
     quote) or begins and ends with a separator. `csv` does not tell: it takes `a"b` for a field.
     """
-    text, is_whole = _text(block, dialect.encoding)
-    parts = text.split('"')
+    end = _odd_byte(block)
+    parts, is_whole = block[:end].split(b'"'), end == len(block)
     if len(parts) % 2 == 0:
         parts.pop()
         is_whole = False
-    if is_whole and _are_separators(parts[::2], dialect.delimiter):
+    if is_whole and _are_separators(parts[::2], mark):
         return parts, True
-    return _sound_parts(parts, dialect.delimiter), False
+    return _sound_parts(parts, mark), False
 
 
-def _text(block: bytes, encoding: str) -> tuple[str, bool]:
-    """The text of a block in front of what is no text, and whether that is all of it."""
-    end = len(block) if len(block) <= MAX_FIELD else 0
-    if b"\0" in block:
-        end = min(end, block.index(b"\0"))
+def _odd_byte(block: bytes) -> int:
+    """Where the first byte stands that no sound record holds, or the end."""
+    odd = [block.index(byte) for byte in (b"\0", _FIELD_END, _RECORD_END) if byte in block]
     if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
-        end = min(end, next(_BARE_RETURN.finditer(block)).start())
-    try:
-        text = block[:end].decode(encoding)
-    except UnicodeDecodeError as error:
-        end = error.start
-        text = block[:end].decode(encoding)
-    marks = [text.index(mark) for mark in (FIELD_END, RECORD_END) if mark in text]
-    return text[: min(marks, default=None)], end == len(block) and not marks
+        odd.append(next(_BARE_RETURN.finditer(block)).start())
+    return min(odd, default=len(block)) if len(block) <= MAX_FIELD else 0
 
 
-def _are_separators(outside: list[str], delimiter: str) -> bool:
+def _are_separators(outside: list[bytes], mark: bytes) -> bool:
     """Whether each part that stands outside quotes is empty, or has separators where it meets them."""
-    ends, begins = f"{delimiter}\n", f"{delimiter}\r\n"
-    return all(not part or part[-1] in ends for part in outside[:-1]) and all(
-        not part or part[0] in begins for part in outside[1:]
-    )
+    ends = set(map(itemgetter(-1), filter(None, outside[:-1])))
+    begins = set(map(itemgetter(0), filter(None, outside[1:])))
+    return ends.issubset(mark + b"\n") and begins.issubset(mark + b"\r\n")
 
 
-def _sound_parts(parts: list[str], delimiter: str) -> list[str]:
+def _sound_parts(parts: list[bytes], mark: bytes) -> list[bytes]:
     """Those of these parts that stand in front of the first record in which a quote meets no separator."""
-    ends, begins = f"{delimiter}\n", f"{delimiter}\r\n"
+    ends, begins = mark + b"\n", mark + b"\r\n"
     for at in range(0, len(parts), 2):
         if at and parts[at] and parts[at][0] not in begins:
             del parts[at - 1 :]
@@ -169,7 +172,7 @@ def _sound_parts(parts: list[str], delimiter: str) -> list[str]:
         if parts[at] and at < len(parts) - 1 and parts[at][-1] not in ends:
             del parts[at + 1 :]
             break
-    while len(parts) > 1 and "\n" not in parts[-1]:
+    while len(parts) > 1 and b"\n" not in parts[-1]:
         del parts[-2:]
-    parts[-1] = parts[-1][: parts[-1].rfind("\n") + 1]
+    parts[-1] = parts[-1][: parts[-1].rfind(b"\n") + 1]
     return parts

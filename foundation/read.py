@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate, islice, pairwise
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
@@ -26,7 +27,8 @@ from foundation.scan import MAX_RECORD, TORN_LINES, Error, Scanner, scan_header
 from foundation.source import UNPACKED_LIMIT, Source
 
 CHUNK_BYTES = 8 * 2**20  # a chunk ends early when it holds more
-_SHORTEST, _LONGEST = 16, 2**12  # lines that are split as a whole; behind something odd few, then more and more
+_SHORTEST = 2**12  # bytes that are split as a whole behind something odd; then more and more, up to a block
+_SKIPPED = 2**12  # records read at a time where they cannot be skipped
 _NEAR = 64  # lines: where a quote may close that is left open, and how many are read with care before others are split
 _BOM = b"\xef\xbb\xbf"
 _FOREIGN = {
@@ -122,11 +124,12 @@ class Reader:
             self._require_encoding(path)
             self._lines = Lines(self._file)
             self._sha = hashlib.sha256()
-            self._stretch, self._careful, self._odd = _LONGEST, 1, 0
+            self._stretch, self._careful, self._odd = BLOCK, 1, 0
             self._sound: _Sound | None = None
             self.at = Position(0, 0, 0)
             self.header = self._read_header(path)
             self._order = self._match(source, path)
+            self._key = itemgetter(*(self._order[source.position(name)] for name in source.keys) if source else (0,))
         except BaseException:
             self._file.close()
             raise
@@ -202,7 +205,7 @@ class Reader:
             records = count(block, len(self.header), self._dialect) if end <= stop else None
             if records is None or self._is_torn():
                 self._look_at(self.at)
-                while self.chunk(_LONGEST, stop=min(end, stop)):
+                while self.chunk(_SKIPPED, stop=min(end, stop)):
                     pass
                 self._look_at(self.at)
             else:
@@ -255,7 +258,7 @@ class Reader:
     def _read_sound(self) -> "_Sound | None":
         """The sound records that come next; what is odd behind them is to be read with care. None if there are none."""
         width = len(self.header)
-        block = self._closed(self._lines.some(self._stretch if self._stretch < _LONGEST else None))
+        block = self._closed(self._lines.some(self._stretch))
         if not block:
             return None
         fields, is_whole = split(block, width, self._dialect)
@@ -263,14 +266,13 @@ class Reader:
         while fields and self._is_torn():
             del fields[-width - 1 :]
             sound, is_whole = self._cut(sound, fields), False
-        lines = _count_lines(sound)
         if is_whole:
-            self._stretch, self._careful = min(self._stretch * 2, _LONGEST), 1
+            self._stretch, self._careful = min(self._stretch * 2, BLOCK), 1
         else:
-            self._stretch = max(lines * 2, _SHORTEST)
-            self._careful = 1 if lines * 2 > _SHORTEST else min(self._careful * 2, _NEAR)
+            self._stretch = min(max(len(sound) * 2, _SHORTEST), BLOCK)
+            self._careful = 1 if self._stretch > _SHORTEST else min(self._careful * 2, _NEAR)
             self._odd = self._careful
-        return _Sound(self.at, sound, fields, width, lines) if fields else None
+        return _Sound(self.at, sound, fields, width, _count_lines(sound)) if fields else None
 
     def _cut(self, block: bytes, fields: list[str]) -> bytes:
         """The lines of a block in which these fields of whole records stand; the others are given back."""
@@ -315,10 +317,11 @@ class Reader:
         )
 
     def _key_of(self, fields: list[str]) -> str | None:
-        if not self._source:
-            return fields[0] if fields else None
-        row = [fields[at] if at < len(fields) else None for at in self._order]
-        return _key_text(self._source, row)
+        try:
+            key = self._key(fields)
+        except IndexError:  # the damage stands before it
+            return None
+        return self._source.key_text(key) if self._source else key
 
     def _skip_rest(self, piece: "Piece") -> Position:
         """Where the piece ends, behind the rest of a line too long to be kept."""

@@ -21,6 +21,7 @@ _DAMAGE = {
 }
 SHOWN = 1_000  # characters or bytes of a bad value that are kept beside its message; the record itself is kept whole
 _LINE_ENDS = (b"\n", b"\r\n", b"\r")  # the last is half a line end, at the end of a file that is still growing
+_ENDS = (b"", *_LINE_ENDS)
 TORN_LINES = 8  # how far a field may go on that has lost its first quote
 _DAMAGED_LINES = 64  # how far a record may go on that does not hold
 _LINE_COST = 64  # bytes that a line takes in memory beside its text
@@ -102,12 +103,12 @@ class Scanner:
         record or even a sound one. Its rest tells: no record begins there, and the first quote closes a field.
         """
         for row in range(max(at, self._quiet), at + TORN_LINES):
-            if not self._has(row) or len(self.lines[row]) > MAX_FIELD:
+            if (row >= len(self.lines) and not self._has(row)) or len(line := self.lines[row]) > MAX_FIELD:
                 break
-            if b'"' not in self.lines[row]:
+            if b'"' not in line:
                 self._quiet = row + 1
                 continue
-            if not self._is.closes.match(self.lines[row]) or any(
+            if not self._is.closes.match(line) or any(
                 self._begins(r, width - 1) for r in range(at, row + 1)
             ):
                 break
@@ -126,7 +127,8 @@ class Scanner:
         while True:
             before = row
             value, row, stop = self._field(row, start, room, is_open=is_open)
-            room -= sum(len(line) + _LINE_COST for line in self.lines[before:row])
+            if row > before:
+                room -= sum(len(line) + _LINE_COST for line in self.lines[before:row])
             if stop < 0:
                 return _Scanned(row - at + 1, width, fields, damage or "unclosed_quote", before - at, holds=False)
             rest = self.lines[row][stop : stop + 2]
@@ -134,7 +136,7 @@ class Scanner:
                 damage = damage or "bare_carriage_return"
                 stop = self._is.behind_return.search(self.lines[row], stop).start()  # type: ignore[union-attr]  # \Z is there
                 rest = self.lines[row][stop : stop + 2]
-            is_last = rest in (b"", *_LINE_ENDS)
+            is_last = rest in _ENDS
             if not is_last and rest[:1] != self._is.mark:
                 return _Scanned(row - at + 1, width, fields, damage or "stray_quote", before - at, holds=False)
             if len(value) > MAX_FIELD or (is_last and len(self.lines[row]) > room):
@@ -297,18 +299,19 @@ def scan_header(
 
 
 def _decode(columns: list[str], raw_fields: list[bytes], encoding: str) -> tuple[list[str], list[Error]]:
-    fields: list[str] = []
+    fields = [raw.decode(encoding, "replace") for raw in raw_fields]
     errors: list[Error] = []
-    for column, raw in zip(columns, raw_fields, strict=True):
-        try:
-            fields.append(raw.decode(encoding))
-        except UnicodeDecodeError as error:
-            fields.append(raw.decode(encoding, "replace"))
-            code = "invalid_utf8" if encoding == "utf-8" else "invalid_encoding"
-            message = f"byte {error.start + 1} of the field is not {encoding.upper()}: {error.reason}"
-            errors.append(Error("decode", code, column, _shown(raw, encoding), message))
-        if b"\0" in raw:
-            errors.append(Error("decode", "nul_byte", column, _shown(raw, encoding), "a NUL byte in the field"))
+    for at, text in enumerate(fields):
+        if "\ufffd" in text:
+            try:
+                raw_fields[at].decode(encoding)
+            except UnicodeDecodeError as error:
+                code = "invalid_utf8" if encoding == "utf-8" else "invalid_encoding"
+                message = f"byte {error.start + 1} of the field is not {encoding.upper()}: {error.reason}"
+                errors.append(Error("decode", code, columns[at], _shown(raw_fields[at], encoding), message))
+        if "\0" in text:
+            value = _shown(raw_fields[at], encoding)
+            errors.append(Error("decode", "nul_byte", columns[at], value, "a NUL byte in the field"))
     return fields, errors
 
 

@@ -38,7 +38,7 @@ _TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
 _IN_CALENDAR = {"error": "a day that exists in the calendar"}
 _SQLITE_INTEGER = Field(ge=-(2**63), le=2**63 - 1)  # a column's own constraints come after and narrow it
 _MESSAGES = {"float_parsing": "Input should be a plain decimal number that can be kept as it is, of about 15 digits"}
-_FEW = 50  # texts that are not worth a second look
+_FEW = 100  # texts that are not worth a second look
 _MISFIT = ...  # no validator gives it
 _INTEGER = "^-?[0-9]+$"
 _SHORT_DECIMAL, _DECIMAL = r"^-?[0-9]+(?:\.[0-9]+)?$", r"^-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,4})?$"
@@ -74,16 +74,21 @@ def judge(source: Source, chunk: Chunk) -> Verdict:
     if not misfits:
         return Verdict(columns, chunk.records, chunk.damaged)
     wrong = sorted(misfits)
-    sound = bytearray(b"\1") * len(chunk.records)
-    for at in wrong:
-        sound[at] = 0
     refused = [tuple(texts[at] for texts in chunk.columns) for at in wrong]
     rejected = [
         Damaged(chunk.records[at], errors, source.key_text(source.key_of(row)))
         for at, row, errors in zip(wrong, refused, _reasons(source, refused), strict=True)
     ]
-    columns = [list(compress(values, sound)) for values in columns]
-    return Verdict(columns, list(compress(chunk.records, sound)), sorted([*chunk.damaged, *rejected]))
+    *columns, records = [_without(wrong, values) for values in (*columns, chunk.records)]
+    return Verdict(columns, records, sorted([*chunk.damaged, *rejected]))
+
+
+def _without(wrong: list[int], values: Sequence[Any]) -> list[Any]:
+    """The values but for those at these places, which are in order."""
+    left = list(values)
+    for at in reversed(wrong):
+        del left[at]
+    return left
 
 
 class _Judge:
