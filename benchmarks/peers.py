@@ -49,6 +49,14 @@ def sqlite_utils(data: Path, db: Path, tables: Path, indexes: Path) -> None:
     database.conn.executescript(indexes.read_text())
 
 
+def sqlite_utils_insert(data: Path, db: Path, tables: Path, indexes: Path) -> None:  # its command, as one types it
+    connected(db, tables).close()
+    for name in NAMES:
+        command = [Path(sys.executable).with_name("sqlite-utils"), "insert", db, name, data / f"{name}.csv"]
+        subprocess.run([*command, "--csv", "--empty-null"], check=True)
+    connected(db, indexes).close()
+
+
 def csvs_to_sqlite(data: Path, db: Path, tables: Path, indexes: Path) -> None:  # makes its own tables, without types
     files = [str(data / f"{name}.csv") for name in NAMES]
     subprocess.run([Path(sys.executable).with_name("csvs-to-sqlite"), *files, db], check=True)
@@ -92,11 +100,20 @@ def frictionless(data: Path, db: Path, tables: Path, indexes: Path) -> None:  # 
     connected(db, indexes).close()
 
 
-def pydantic_model(data: Path, db: Path, tables: Path, indexes: Path) -> None:
+def pydantic_indexed(data: Path, db: Path, tables: Path, indexes: Path) -> None:
+    insert_models(connected(db, tables, indexes), data)
+
+
+def pydantic_then_index(data: Path, db: Path, tables: Path, indexes: Path) -> None:
+    connection = connected(db, tables)
+    insert_models(connection, data)
+    connection.executescript(indexes.read_text())
+
+
+def insert_models(connection: sqlite3.Connection, data: Path) -> None:
     """A model for each row, `model_dump`, `executemany` by thousands: what most people write."""
     from models import MODELS
 
-    connection = connected(db, tables)
     for name, model in MODELS.items():
         marks = ", ".join("?" * len(model.model_fields))
         with (data / f"{name}.csv").open(newline="", encoding="utf-8") as file:
@@ -107,7 +124,6 @@ def pydantic_model(data: Path, db: Path, tables: Path, indexes: Path) -> None:
                 values = [tuple(row.model_dump(mode="json").values()) for row in chunk]
                 connection.executemany(f"INSERT INTO {name} VALUES ({marks})", values)
                 connection.commit()
-    connection.executescript(indexes.read_text())
 
 
 def naive(data: Path, db: Path, tables: Path, indexes: Path) -> None:
@@ -129,8 +145,10 @@ PEERS: dict[str, Callable[[Path, Path, Path, Path], None]] = {
     "csv and executemany, unjudged": naive,
     "csvs-to-sqlite": csvs_to_sqlite,
     "pandas to_sql": pandas_to_sql,
-    "sqlite-utils": sqlite_utils,
-    "a pydantic model per row": pydantic_model,
+    "sqlite-utils, its library": sqlite_utils,
+    "sqlite-utils insert, its command": sqlite_utils_insert,
+    "a pydantic model per row, then indexes": pydantic_then_index,
+    "a pydantic model per row, indexes there": pydantic_indexed,
     "dlt": dlt,
     "frictionless": frictionless,
 }

@@ -3,8 +3,12 @@
 The worker is a new interpreter and not a fork: a fork would inherit the threads of a notebook's kernel, the database
 and its locks. It ends when its pipes do, so it does not outlive the process that started it. What they tell each other
 is JSON, the bytes of the file as they are, and the columns as plain values, in half the time that JSON takes for them.
+
+Until the worker is up, and as long as a file does not seem worth it, the first process reads by itself. When the worker
+takes over, between two chunks, it goes on with the same profile: what comes of it is the same, whenever that is.
 """
 
+import base64
 import gc
 import importlib
 import json
@@ -17,7 +21,8 @@ from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, Self
+from select import select
+from typing import Any, BinaryIO, Self
 
 from foundation.errors import FoundationError
 from foundation.profile import Figures, Kind, Profile
@@ -28,21 +33,14 @@ from foundation.validate import Verdict, judge
 
 WORTH_IT = 8 * 2**20  # bytes still to be read; for less the start of a process costs more than it brings
 _WORTH_ASKING = 2**20  # bytes for which a process that is there is asked
+_REFUSED = 5  # sound records that are read in the time of a refused one
+_PATIENCE_S = 0  # how long a process that is starting is waited for: there is enough to do
+_UP = b"!"  # the first that a worker tells
 _THEIRS, _OURS = slice(0, None, 2), slice(1, None, 2)  # columns: each process takes the profile of every second one
 _AHEAD = 3  # chunks that are asked for before they are needed
 _KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "33554432"}  # glibc: not per chunk
 
 Step = tuple[Chunk, Verdict]
-
-
-class Steps(Protocol):
-    """The records of a file, some at a time, judged."""
-
-    def next(self, size: int) -> Step | None:
-        """The next *size* records; None at the end."""
-
-    def profile(self) -> Profile:
-        """What the rows that fit hold; there are no steps after it."""
 
 
 class Worker:
@@ -53,6 +51,7 @@ class Worker:
 
     def __init__(self, paths: Iterable[Path] = ()) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_up = False
         if any(path.is_file() and path.stat().st_size >= WORTH_IT for path in paths):
             self.start()
 
@@ -67,9 +66,14 @@ class Worker:
         """Its number, if it was started."""
         return self._process.pid if self._process else None
 
-    def is_worth(self, size: int) -> bool:
-        """Whether to have it read so many bytes."""
-        return size >= (_WORTH_ASKING if self._process else WORTH_IT)
+    def takes(self, size: float) -> bool:
+        """Whether it is there to read so many bytes; it is started if they are worth it."""
+        if size < (_WORTH_ASKING if self._process else WORTH_IT):
+            return False
+        if not self._is_up:
+            _, output = self.start()
+            self._is_up = bool(select([output], [], [], _PATIENCE_S)[0]) and output.read(1) == _UP
+        return self._is_up
 
     def start(self) -> tuple[BinaryIO, BinaryIO]:
         """Start it unless it is there; its input and output."""
@@ -88,31 +92,54 @@ class Worker:
         if self._process:
             self._process.kill()
             with self._process:
-                self._process = None
+                self._process, self._is_up = None, False
 
 
 @contextmanager
-def steps(path: Path, source: Source, reader: Reader, worker: Worker | None) -> Iterator[Steps]:
-    """The records of *reader*, judged, by the *worker* if that is worth it."""
-    if not worker or not worker.is_worth(reader.size - reader.at.byte) or not source.home:
-        yield _Here(source, reader)
-        return
-    given = {"path": str(path), "at": reader.at, "digest": reader.digest}
-    given |= {"home": source.home, "name": source.name, "fingerprint": source.fingerprint}
-    asked = _Asked(path, source, given, *worker.start())
+def steps(path: Path, source: Source, reader: Reader, worker: Worker | None) -> Iterator["Steps"]:
+    """The records of *reader*, judged, by the *worker* from where that is worth it."""
+    taken = Steps(path, source, reader, worker if source.home else None)
     try:
-        yield asked
+        yield taken
     finally:
-        if not asked.is_done:
-            worker.end()
+        taken.end()
+
+
+class Steps:
+    """The records of a file, some at a time, judged here or by a worker."""
+
+    def __init__(self, path: Path, source: Source, reader: Reader, worker: Worker | None) -> None:
+        self._path, self._source, self._reader, self._worker = path, source, reader, worker
+        self._here, self._asked = _Here(source, reader, profile_of(source)), None
+
+    def next(self, size: int) -> Step | None:
+        """The next *size* records; None at the end."""
+        if self._worker and not self._asked and self._worker.takes(self._here.cost):
+            self._asked = _Asked(self._path, self._source, self._reader, self._here.profile(), *self._worker.start())
+        return (self._asked or self._here).next(size)
+
+    def profile(self) -> Profile:
+        """What the rows that fit hold; there are no steps after it."""
+        return (self._asked or self._here).profile()
+
+    def end(self) -> None:
+        """The worker is of no use any more if it was asked for more than was wanted."""
+        if self._worker and self._asked and not self._asked.is_done:
+            self._worker.end()
 
 
 class _Here:
-    """Steps that this process takes, and the profile of some columns, of all by default."""
+    """Steps that this process takes; it goes on with a *profile* of some columns, of all by default."""
 
-    def __init__(self, source: Source, reader: Reader, share: slice = slice(None)) -> None:
-        self._source, self._reader, self._share = source, reader, share
-        self._profile = profile_of(source, share)
+    def __init__(self, source: Source, reader: Reader, profile: Profile, share: slice = slice(None)) -> None:
+        self._source, self._reader, self._profile, self._share = source, reader, profile, share
+        self._read = self._refused = 0
+
+    @property
+    def cost(self) -> float:
+        """The bytes still to be read, and more if they are as faulty as those before: in sound bytes of equal cost."""
+        faulty = self._refused / self._read if self._read else 0
+        return (self._reader.size - self._reader.at.byte) * (1 + (_REFUSED - 1) * faulty)
 
     def next(self, size: int) -> Step | None:
         chunk = self._reader.chunk(size)
@@ -120,15 +147,17 @@ class _Here:
             return None
         verdict = judge(self._source, chunk)
         self._profile.add_columns(verdict.columns[self._share])
+        self._read += chunk.size
+        self._refused += len(verdict.rejected)
         return chunk, verdict
 
     def profile(self) -> Profile:
         return self._profile
 
 
-def profile_of(source: Source, share: slice = slice(None)) -> Profile:
-    """A profile of rows of *source*, none as yet, or of some of its columns."""
-    return Profile({c.name: Figures(_kind(source, c), is_optional=not c.required) for c in source.columns[share]})
+def profile_of(source: Source) -> Profile:
+    """A profile of rows of *source*, none as yet."""
+    return Profile({c.name: Figures(_kind(source, c), is_optional=not c.required) for c in source.columns})
 
 
 def _kind(source: Source, column: Column) -> Kind:
@@ -140,12 +169,17 @@ def _kind(source: Source, column: Column) -> Kind:
 class _Asked:
     """Steps that a worker takes, some of them ahead of their time."""
 
-    def __init__(self, path: Path, source: Source, given: dict[str, Any], to: BinaryIO, back: BinaryIO) -> None:
+    def __init__(
+        self, path: Path, source: Source, reader: Reader, profile: Profile, to: BinaryIO, back: BinaryIO
+    ) -> None:
         self._path, self._to, self._from = path, to, back
-        self._source, self._profile = source, profile_of(source, _OURS)
+        self._names = [column.name for column in source.columns]
+        self._profile = profile.only(self._names[_OURS])
         self._waiting = 0
         self.is_done = False
-        self._send(given)
+        theirs = base64.b64encode(profile.only(self._names[_THEIRS]).packed()).decode()
+        given = {"path": str(path), "at": reader.at, "digest": reader.digest, "profile": theirs}
+        self._send(given | {"home": source.home, "name": source.name, "fingerprint": source.fingerprint})
 
     def next(self, size: int) -> Step | None:
         while self._waiting < _AHEAD:
@@ -165,7 +199,7 @@ class _Asked:
                 self._unpacked(told)
         theirs = Profile.unpacked(self._receive(self._answer()["profile"]))
         self.is_done = True
-        return theirs.beside(self._profile, [column.name for column in self._source.columns])
+        return theirs.beside(self._profile, self._names)
 
     def _answer(self) -> dict[str, Any]:
         told: dict[str, Any] = json.loads(self._receive(int.from_bytes(self._receive(8))))
@@ -209,6 +243,8 @@ def serve() -> None:
     results = sys.stdout.buffer
     with suppress(BrokenPipeError):  # who asked has gone
         try:
+            results.write(_UP)
+            results.flush()
             _serve(sys.stdin.buffer, results)
         except BrokenPipeError:
             raise
@@ -231,7 +267,8 @@ def _serve(orders: BinaryIO, results: BinaryIO) -> None:
         with Reader(path, source) as reader:
             if at != reader.at and not reader.resume(at, given["digest"]):
                 raise FoundationError(f"{path}: it has changed since the load began; run the same command again")
-            steps = _Here(source, reader, _THEIRS)
+            profile = Profile.unpacked(base64.b64decode(given["profile"]))
+            steps = _Here(source, reader, profile, _THEIRS)
             while order := json.loads(orders.readline() or "0"):
                 _answer(results, *_packed(steps.next(order)))
             packed = steps.profile().packed()

@@ -240,13 +240,15 @@ def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Lo
         steps(path, source, reader, job.worker) as judged,
         job.store.written_back(left),
     ):
-        memory = Memory(limit=job.memory_limit, worker=job.worker.pid if job.worker else None)
+        memory = Memory(limit=job.memory_limit)
         while step := judged.next(size):
             chunk = step[0]
             with job.store.transaction():
                 refused.add(_store(job.store, source, step, load, same_file, parents))
                 seconds = time.perf_counter() - began
                 load.seconds += seconds
+                if job.worker and job.worker.pid:
+                    memory.include(job.worker.pid)
                 rss = memory.sample()
                 load.peak_rss_bytes = max(load.peak_rss_bytes, memory.peak)
                 ledger.save_chunk(job.store, load, chunk, records=chunk.size, seconds=seconds, rss_bytes=rss)

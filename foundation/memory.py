@@ -13,16 +13,22 @@ _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**
 
 
 class Memory:
-    """Samples resident memory against a budget, both in bytes, that of the process *worker* included.
+    """Samples resident memory against a budget, both in bytes.
 
     `now` is the last sample, `peak` the largest: what rises and falls between two samples is not seen.
     """
 
-    def __init__(self, *, limit: int, worker: int | None = None) -> None:
-        self._processes = [psutil.Process(), *([psutil.Process(worker)] if worker else [])]
+    def __init__(self, *, limit: int) -> None:
+        self._processes = [psutil.Process()]
         self.limit = limit
         self.now = self.peak = 0
         self.sample()
+
+    def include(self, pid: int) -> None:
+        """Sample another process, too."""
+        if all(process.pid != pid for process in self._processes):
+            with suppress(psutil.NoSuchProcess):
+                self._processes.append(psutil.Process(pid))
 
     def sample(self) -> int:
         """Resident bytes now."""

@@ -219,6 +219,12 @@ class Profile:
             else:
                 self.columns[name] = figures
 
+    def only(self, names: Iterable[str]) -> Self:
+        """The columns of these *names*, as far as they are there."""
+        some = type(self)({name: self.columns[name] for name in names if name in self.columns})
+        some.rows = self.rows
+        return some
+
     def beside(self, other: Self, names: Sequence[str]) -> Self:
         """The columns of both, of the same rows, in the order of these *names*; nothing if some are not there."""
         columns = self.columns | other.columns

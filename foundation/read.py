@@ -27,7 +27,7 @@ from foundation.scan import MAX_RECORD, TORN_LINES, Error, Scanner, scan_header
 from foundation.source import UNPACKED_LIMIT, Source
 
 CHUNK_BYTES = 8 * 2**20  # a chunk ends early when it holds more
-_SHORTEST = 2**12  # bytes that are split as a whole behind something odd; then more and more, up to a block
+_SHORTEST, _LONGEST = 2**12, 3 * 2**13  # bytes split as a whole behind something odd; then more, up to a block
 _SKIPPED = 2**12  # records read at a time where they cannot be skipped
 _NEAR = 64  # lines: where a quote may close that is left open, and how many are read with care before others are split
 _BOM = b"\xef\xbb\xbf"
@@ -267,9 +267,9 @@ class Reader:
             del fields[-width - 1 :]
             sound, is_whole = self._cut(sound, fields), False
         if is_whole:
-            self._stretch, self._careful = min(self._stretch * 2, BLOCK), 1
+            self._stretch, self._careful = min(self._stretch + _SHORTEST, BLOCK), 1
         else:
-            self._stretch = min(max(len(sound) * 2, _SHORTEST), BLOCK)
+            self._stretch = min(max(len(sound) * 4, _SHORTEST), _LONGEST)
             self._careful = 1 if self._stretch > _SHORTEST else min(self._careful * 2, _NEAR)
             self._odd = self._careful
         return _Sound(self.at, sound, fields, width, _count_lines(sound)) if fields else None
@@ -296,7 +296,7 @@ class Reader:
     def _read_carefully(self, limit: int, stop: int) -> "Piece | None":
         """The records that begin in the next lines, those that are `_odd`; None at the end."""
         within, self._odd = self._odd, 0
-        scanner = self._scanner(self._lines.take(within + _NEAR))
+        scanner = self._scanner(self._lines.take(within + TORN_LINES))
         begins = list(accumulate(map(len, scanner.lines[:within]), initial=self.at.byte))
         spans = scanner.spans(limit, within=min(within, bisect_left(begins, stop)))
         self._lines.give_back(b"".join(scanner.lines[scanner.used :]))

@@ -24,6 +24,7 @@ def _always(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker for every file, however small."""
     monkeypatch.setattr(ahead, "WORTH_IT", 0)
     monkeypatch.setattr(ahead, "_WORTH_ASKING", 0)
+    monkeypatch.setattr(ahead, "_PATIENCE_S", 10)
 
 
 @pytest.fixture(scope="module")

@@ -57,6 +57,7 @@ def require_same(table, read):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_kept_figures_are_those_of_the_rows(delivery, db, workers, chunk_size, monkeypatch):
     monkeypatch.setattr(ahead, "WORTH_IT", 0)
+    monkeypatch.setattr(ahead, "_PATIENCE_S", 10)
     foundation.ingest(delivery, db, workers=workers, chunk_size=chunk_size)
 
     assert set(described(db).values()) == {False}
@@ -143,6 +144,7 @@ def stop_and_go(delivery, db, **options):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_load_that_was_stopped_is_told_of_as_a_whole(delivery, db, workers, monkeypatch):
     monkeypatch.setattr(ahead, "WORTH_IT", 0)
+    monkeypatch.setattr(ahead, "_PATIENCE_S", 10)
     stop_and_go(delivery, db, workers=workers)
 
     assert set(described(db).values()) == {False}

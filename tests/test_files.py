@@ -90,6 +90,7 @@ def test_a_packed_file_is_skipped_resumed_and_read_on(tmp_path, ending):
 
 def test_a_second_process_reads_packed_files_too(tmp_path, monkeypatch):
     monkeypatch.setattr(ahead, "WORTH_IT", 1)
+    monkeypatch.setattr(ahead, "_PATIENCE_S", 10)
     (tmp_path / "mine.py").write_text(
         "from foundation import Record\n\n"
         "class Sale(Record, table='sales', key='sale_id', delimiter=';', encoding='cp1252'):\n"
