@@ -110,7 +110,8 @@ class Steps:
 
     def __init__(self, path: Path, source: Source, reader: Reader, worker: Worker | None) -> None:
         self._path, self._source, self._reader, self._worker = path, source, reader, worker
-        self._here, self._asked = _Here(source, reader, profile_of(source)), None
+        self._here = _Here(source, reader, profile_of(source))
+        self._asked: _Asked | None = None
 
     def next(self, size: int) -> Step | None:
         """The next *size* records; None at the end."""

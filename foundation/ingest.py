@@ -4,9 +4,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from foundation import delivery, ledger
 from foundation.ahead import Step, Worker, profile_of, steps
@@ -164,8 +165,7 @@ def _load_file(job: _Job, source: Source, path: Path) -> Load:
                 before = reader.at.record
                 load.bytes, digest, profile = _load_chunks(job, source, path, reader, load)
                 if profile:
-                    ledger.complete_profile(job.store, source, load, profile, before)
-                    _finish(job.store, source, load, digest, profile)
+                    _finish(job.store, source, load, digest, profile, before)
             return load
     except SourceError as refusal:
         return _refuse(job, source, path, refusal)
@@ -296,9 +296,9 @@ def _stop(job: _Job, load: Load, why: str) -> None:
         ledger.save_load(job.store, load)
 
 
-def _finish(store: Store, source: Source, load: Load, digest: str, profile: Profile) -> None:
+def _finish(store: Store, source: Source, load: Load, digest: str, profile: Profile, before: int) -> None:
     began = time.perf_counter()
-    counted = _count_rows(store, source, load)
+    counted = _count_rows(store, source, load, profile, before)
     with store.transaction():
         load.warnings += explain_columns(ledger.failed_columns(store, load), load.read)
         if (found := ledger.undecoded(store, load))[0] * 100 >= max(load.read, 1):
@@ -311,18 +311,18 @@ def _finish(store: Store, source: Source, load: Load, digest: str, profile: Prof
         ledger.save_load(store, load)
 
 
-def _count_rows(store: Store, source: Source, load: Load) -> ledger.Counted:
-    """Build the indexes and count the rows, as `ledger.count_rows` says; of a large load both at the same time."""
-    if load.read < LARGE:
-        store.build_indexes(source)
-        with told(store.path):
-            return ledger.count_rows(store.connection, source, load)
+def _count_rows(store: Store, source: Source, load: Load, profile: Profile, before: int) -> ledger.Counted:
+    """Build the indexes, complete the profile and count the rows, as the ledger says; of a large load side by side."""
 
-    def count() -> ledger.Counted:
-        with told(store.path), closing(store.reader()) as connection:
+    def count(opened: AbstractContextManager[Any]) -> ledger.Counted:
+        with told(store.path), opened as connection:
+            ledger.complete_profile(connection, source, load, profile, before)
             return ledger.count_rows(connection, source, load)
 
+    if load.read < LARGE:
+        store.build_indexes(source)
+        return count(nullcontext(store.connection))
     with ThreadPoolExecutor(1) as aside:
-        counting = aside.submit(count)
+        counting = aside.submit(lambda: count(closing(store.reader())))
         store.build_indexes(source, is_large=True)
         return counting.result()

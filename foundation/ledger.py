@@ -322,7 +322,7 @@ def count_rows(connection: sqlite3.Connection, source: Source, load: Load) -> Co
     return Counted(stored, broken, examples)
 
 
-def complete_profile(store: Store, source: Source, load: Load, profile: Profile, before: int) -> None:
+def complete_profile(connection: sqlite3.Connection, source: Source, load: Load, profile: Profile, before: int) -> None:
     """Read from the table what the profile lacks.
 
     That are the rows *before* that record if the load was cut off there, and extremes where some may be refused ones.
@@ -330,13 +330,13 @@ def complete_profile(store: Store, source: Source, load: Load, profile: Profile,
     of_load = f"FROM {quote(source.name)} WHERE _load = {load.load_id:d}"
     if before and profile.rows != load.inserted + load.updated + load.unchanged:
         names = ", ".join(f"ifnull({quote(column.name)}, '')" for column in source.columns)
-        found = store.execute(f"SELECT {names} {of_load} AND _record <= ?", (before,))
+        found = connection.execute(f"SELECT {names} {of_load} AND _record <= ?", (before,))
         while rows := found.fetchmany(1_000):
             profile.add(rows)
     for name, figures in profile.columns.items():
         if figures.is_doubtful:
             sql = f"SELECT min({quote(name)}), max({quote(name)}) {of_load}"
-            figures.least, figures.greatest = store.execute(sql).fetchone()
+            figures.least, figures.greatest = connection.execute(sql).fetchone()
 
 
 def save_profile(store: Store, load: Load, profile: Profile) -> None:

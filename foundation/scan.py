@@ -108,9 +108,7 @@ class Scanner:
             if b'"' not in line:
                 self._quiet = row + 1
                 continue
-            if not self._is.closes.match(line) or any(
-                self._begins(r, width - 1) for r in range(at, row + 1)
-            ):
+            if not self._is.closes.match(line) or any(self._begins(r, width - 1) for r in range(at, row + 1)):
                 break
             rest = self.scan_fields(at, is_open=True)
             # Commas of the text count as separators now, unless there is another record here.
@@ -127,8 +125,8 @@ class Scanner:
         while True:
             before = row
             value, row, stop = self._field(row, start, room, is_open=is_open)
-            if row > before:
-                room -= sum(len(line) + _LINE_COST for line in self.lines[before:row])
+            passed = self.lines[before:row]
+            room -= sum(map(len, passed)) + _LINE_COST * len(passed)
             if stop < 0:
                 return _Scanned(row - at + 1, width, fields, damage or "unclosed_quote", before - at, holds=False)
             rest = self.lines[row][stop : stop + 2]

@@ -79,8 +79,8 @@ def judge(source: Source, chunk: Chunk) -> Verdict:
         Damaged(chunk.records[at], errors, source.key_text(source.key_of(row)))
         for at, row, errors in zip(wrong, refused, _reasons(source, refused), strict=True)
     ]
-    *columns, records = [_without(wrong, values) for values in (*columns, chunk.records)]
-    return Verdict(columns, records, sorted([*chunk.damaged, *rejected]))
+    columns = [_without(wrong, values) for values in columns]
+    return Verdict(columns, _without(wrong, chunk.records), sorted([*chunk.damaged, *rejected]))
 
 
 def _without(wrong: list[int], values: Sequence[Any]) -> list[Any]:

@@ -73,6 +73,21 @@ def test_a_small_file_is_read_by_the_one_process(delivery, db, monkeypatch):
     assert seen == []
 
 
+@pytest.mark.parametrize(("refused", "beside"), [(1, 0), (10_000, 1)])
+def test_a_worker_takes_over_where_many_records_are_refused(delivery, alone, db, monkeypatch, refused, beside):
+    monkeypatch.setattr(ahead, "WORTH_IT", 2**20)
+    monkeypatch.setattr(ahead, "_REFUSED", refused)
+    seen = set()
+
+    foundation.ingest(
+        delivery, db, chunk_size=10,
+        progress=lambda load, done, size: seen.update(worker.pid for worker in workers()),
+    )  # fmt: skip
+
+    assert len(seen) == beside
+    assert snapshot(db) == alone
+
+
 def test_a_load_that_is_stopped_after_every_chunk_goes_on(delivery, alone, db):
     for _ in range(200):
         steps = count(1)
