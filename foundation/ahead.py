@@ -2,7 +2,7 @@
 
 The worker is a new interpreter and not a fork: a fork would inherit the threads of a notebook's kernel, the database
 and its locks. It ends when its pipes do, so it does not outlive the process that started it. What they tell each other
-is JSON, the bytes of the file as they are, and the columns as plain values, in half the time that JSON takes for them.
+is JSON, the bytes of the file as they are, and what was read and refused as plain values, in half the time of JSON.
 
 Until the worker is up, and as long as a file does not seem worth it, the first process reads by itself. When the worker
 takes over, between two chunks, it goes on with the same profile: what comes of it is the same, whenever that is.
@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from io import BufferedReader
 from pathlib import Path
-from select import select
+from selectors import EVENT_READ, DefaultSelector
 from typing import Any, BinaryIO, Self
 
 from foundation.errors import FoundationError
@@ -72,7 +72,9 @@ class Worker:
             return False
         if not self._is_up:
             _, output = self.start()
-            self._is_up = bool(select([output], [], [], _PATIENCE_S)[0]) and output.read(1) == _UP
+            with DefaultSelector() as telling:  # takes any number of open files
+                telling.register(output, EVENT_READ)
+                self._is_up = bool(telling.select(_PATIENCE_S)) and output.read(1) == _UP
         return self._is_up
 
     def start(self) -> tuple[BinaryIO, BinaryIO]:
@@ -213,10 +215,8 @@ class _Asked:
         chunk = Chunk(Position(*told["start"]), Position(*told["end"]), digest=told["digest"])
         for start, end, spans, size in told["pieces"]:
             chunk.pieces.append(Piece(Position(*start), Position(*end), self._receive(size), spans=spans))
-        rejected = [
-            Damaged(record, [Error(*error) for error in errors], key) for record, errors, key in told["rejected"]
-        ]
-        *columns, records = marshal.loads(self._receive(told["columns"]))  # noqa: S302  # of our own making
+        *columns, records, refused = marshal.loads(self._receive(told["values"]))  # noqa: S302  # of our own making
+        rejected = [Damaged(record, [Error(*error) for error in errors], key) for record, errors, key in refused]
         return chunk, Verdict(columns, records, rejected)
 
     def _send(self, order: object) -> None:
@@ -292,13 +292,13 @@ def _packed(step: Step | None) -> tuple[Any, ...]:
         return ({},)
     chunk, verdict = step
     chunk.columns.clear()  # marshal takes longer over texts that others hold, too
-    columns = marshal.dumps([*verdict.columns, list(verdict.records)])
+    refused = [(record, list(map(tuple, errors)), key) for record, errors, key in verdict.rejected]
+    values = marshal.dumps([*verdict.columns, list(verdict.records), refused])
     told = {
         "start": chunk.start, "end": chunk.end, "digest": chunk.digest,
-        "pieces": [(p.start, p.end, p.spans, len(p.block)) for p in chunk.pieces],
-        "rejected": verdict.rejected, "columns": len(columns),
+        "pieces": [(p.start, p.end, p.spans, len(p.block)) for p in chunk.pieces], "values": len(values),
     }  # fmt: skip
-    return told, *(piece.block for piece in chunk.pieces), columns
+    return told, *(piece.block for piece in chunk.pieces), values
 
 
 def _answer(results: BinaryIO, told: dict[str, Any], *blocks: bytes) -> None:

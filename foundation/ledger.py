@@ -258,6 +258,8 @@ def _key_kinds(source: Source) -> Any:
 
 
 def _plain(text: str, kind: type) -> str:
+    if "1" <= text[:1] <= "9":  # as nearly all of them
+        return text
     return str(int(text)) if kind is int and re.fullmatch("-?[0-9]{1,19}", text) else text
 
 

@@ -77,6 +77,7 @@ class Chunk:
     damaged: list[Damaged] = field(default_factory=list)
     digest: str = ""  # sha256 of the file up to `end`
     pieces: list["Piece"] = field(default_factory=list)
+    _last: int = 0  # the piece in which a record was located last: the next one is often there, too
 
     @classmethod
     def of_rows(cls, records: list[int], rows: Iterable[Sequence[str]]) -> Self:
@@ -96,8 +97,11 @@ class Chunk:
 
     def locate(self, record: int) -> tuple[Place, bytes]:
         """Where a record stands, and its bytes with the line end: at most `MAX_RECORD` are kept."""
-        at = bisect_left(self.pieces, record, key=lambda piece: piece.end.record)
-        return self.pieces[at].locate(record)
+        piece = self.pieces[self._last]
+        if not piece.start.record < record <= piece.end.record:
+            self._last = bisect_left(self.pieces, record, key=lambda piece: piece.end.record)
+            piece = self.pieces[self._last]
+        return piece.locate(record)
 
 
 class Reader:
