@@ -268,13 +268,16 @@ def waive_superseded(store: Store, load: Load, *, only_files: bool = False) -> N
 
     With *only_files* those of refused files alone: nothing new is known of the records.
     """
+    of_file = (load.source, load.path, load.origin)
+    if not store.execute("SELECT 1 FROM _loads WHERE source = ? AND path = ? AND origin <> ?", of_file).fetchone():
+        return  # there is no earlier version
     store.execute(
         f"""
         UPDATE _rejects SET status = 'waived' WHERE source = ? AND path = ? AND status = 'open'
         AND load_id NOT IN (SELECT load_id FROM _loads WHERE origin = ?)
         {"AND record IS NULL" if only_files else ""}
         """,
-        (load.source, load.path, load.origin),
+        of_file,
     )
 
 

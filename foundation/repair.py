@@ -111,7 +111,8 @@ def _waive_overtaken(store: Store, source: Source, condition: str) -> None:
     with store.transaction():
         store.execute(
             f"""
-            UPDATE _rejects AS r SET status = 'waived' WHERE source = ? AND status = 'open' AND {condition}
+            UPDATE _rejects AS r SET status = 'waived' WHERE source = ?1 AND status = 'open'
+            AND load_id < (SELECT max(origin) FROM _loads WHERE source = ?1) AND {condition}
             AND EXISTS (
                 SELECT 1 FROM {quote(source.name)} s JOIN _loads l ON l.load_id = s._load
                 WHERE {same} AND l.origin > r.load_id
