@@ -16,7 +16,7 @@ from foundation.errors import FoundationError, SchemaError, SourceError, visible
 from foundation.files import left_out, paths_of
 from foundation.hints import explain_columns, explain_encoding
 from foundation.ledger import Load
-from foundation.memory import Memory
+from foundation.memory import Memory, settled
 from foundation.parents import Parents, known_parents
 from foundation.profile import Profile
 from foundation.put import put
@@ -105,7 +105,11 @@ def ingest(
     sources = in_order(sources)
     chosen = choose(sources, only, Path(data))
     paths = [path for source in chosen if source.home for path in paths_of(source, Path(data))]
-    with Worker(paths) if workers > 1 else nullcontext() as worker, Store(Path(db), wait_s=wait_s) as store:
+    with (
+        settled(),
+        Worker(paths) if workers > 1 else nullcontext() as worker,
+        Store(Path(db), wait_s=wait_s) as store,
+    ):
         for source in sources:
             store.prepare(source)
         run_id = run_id or ledger.new_run_id()

@@ -1,7 +1,9 @@
 """Resident memory, of this process against a budget, and of another one as it goes: sampled, the peak remembered."""
 
+import gc
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 from types import TracebackType
@@ -10,6 +12,19 @@ from typing import Self
 import psutil
 
 _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+@contextmanager
+def settled() -> Iterator[None]:
+    """Look for garbage among new objects only: what was there before, all that was imported, is much and stays."""
+    is_ours = not gc.get_freeze_count()
+    if is_ours:
+        gc.freeze()
+    try:
+        yield
+    finally:
+        if is_ours:
+            gc.unfreeze()
 
 
 class Memory:
