@@ -93,8 +93,9 @@ def ingest(
 
     *only* names the sources to load, all by default; *chunk_size* is in records, *memory_limit* in bytes. A file
     that was loaded and has not changed is skipped unless *again*; one whose load was cut off goes on where it
-    stopped. With two *workers* a second process reads and judges what is large. While another process
-    writes to *db*, at most *wait_s* seconds are waited. *progress* is called, *is_stopped* asked, after every chunk.
+    stopped. With two *workers* a second process reads and judges what is large, or smaller with many faults. While
+    another process writes to *db*, at most *wait_s* seconds are waited. *progress* is called, *is_stopped* asked, after
+    every chunk.
 
     Raises SourceError when *data* is no folder with any of the files, StoreError when *db* cannot be written,
     SchemaError when its tables were made from other declarations, FoundationError when a file cannot be read on.

@@ -231,8 +231,9 @@ class Reader:
                 break
             self._sha.update(piece.block)
             self.at = chunk.end = piece.end = self._skip_rest(piece)
-            for column, more in zip(chunk.columns, piece.columns, strict=True):
-                column += more
+            if piece.records:
+                for column, more in zip(chunk.columns, piece.columns, strict=True):
+                    column += more
             chunk.records += piece.records
             chunk.damaged += piece.damaged
             chunk.pieces.append(piece)
@@ -301,8 +302,10 @@ class Reader:
         """The records that begin in the next lines, those that are `_odd`; None at the end."""
         within, self._odd = self._odd, 0
         scanner = self._scanner(self._lines.take(within + TORN_LINES))
-        begins = list(accumulate(map(len, scanner.lines[:within]), initial=self.at.byte))
-        spans = scanner.spans(limit, within=min(within, bisect_left(begins, stop)))
+        if stop < sys.maxsize:
+            begins = list(accumulate(map(len, scanner.lines[:within]), initial=self.at.byte))
+            within = min(within, bisect_left(begins, stop))
+        spans = scanner.spans(limit, within=within)
         self._lines.give_back(b"".join(scanner.lines[scanner.used :]))
         if not scanner.used:
             return None
@@ -310,11 +313,12 @@ class Reader:
         start = self.at
         end = Position(start.record + len(spans), start.line + len(used), start.byte + sum(map(len, used)))
         numbered = list(enumerate(spans, start.record + 1))
+        sound = [s.fields for s in spans if not s.errors]
         return Piece(
             start,
             end,
             b"".join(used),
-            columns=[[s.fields[i] for s in spans if not s.errors] for i in self._order],
+            columns=[[fields[i] for fields in sound] for i in self._order] if sound else (),
             records=[number for number, s in numbered if not s.errors],
             damaged=[Damaged(number, s.errors, self._key_of(s.fields)) for number, s in numbered if s.errors],
             spans=[(s.first, s.stop) for s in spans],
@@ -444,13 +448,12 @@ class Piece:
 
     def locate(self, record: int) -> tuple[Place, bytes]:
         """Where a record stands, and its bytes with the line end."""
-        if self.spans is None:
-            lines = self.end.line - self.start.line
-            are_lines = self.end.record - self.start.record == lines
-            self.spans = list(pairwise(range(lines + 1) if are_lines else _begins(self.block)))
+        before = record - self.start.record - 1
+        if self.spans is None and self.end.record - self.start.record < self.end.line - self.start.line:
+            self.spans = list(pairwise(_begins(self.block)))
         if self.offsets is None:
             self.offsets = list(accumulate(map(len, io.BytesIO(self.block)), initial=0))
-        first, stop = self.spans[record - self.start.record - 1]
+        first, stop = self.spans[before] if self.spans else (before, before + 1)
         start, end = self.offsets[first], self.offsets[stop]
         # The last record ends with its piece: the rest of a line too long to be kept belongs to it.
         byte_end = self.end.byte if end == len(self.block) else self.start.byte + end
