@@ -77,7 +77,7 @@ class Chunk:
     damaged: list[Damaged] = field(default_factory=list)
     digest: str = ""  # sha256 of the file up to `end`
     pieces: list["Piece"] = field(default_factory=list)
-    _last: int = 0  # the piece in which a record was located last: the next one is often there, too
+    _last: int = field(default=0, init=False, compare=False)  # the piece where one was located: the next is often there
 
     @classmethod
     def of_rows(cls, records: list[int], rows: Iterable[Sequence[str]]) -> Self:
