@@ -37,7 +37,7 @@ _REFUSED = 5  # sound records that are read in the time of a refused one
 _PATIENCE_S = 0  # how long a process that is starting is waited for: there is enough to do
 _UP = b"!"  # the first that a worker tells
 _THEIRS, _OURS = slice(0, None, 2), slice(1, None, 2)  # columns: each process takes the profile of every second one
-_AHEAD = 3  # chunks that are asked for before they are needed
+_AHEAD = 8  # chunks that are asked for before they are needed: storing waits for the disk now and then
 _KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "33554432"}  # glibc: not per chunk
 
 Step = tuple[Chunk, Verdict]

@@ -23,7 +23,8 @@ APPLICATION_ID = 0x466E6474  # "Fndt", in the header of the file
 _LEDGER_VERSION = 1
 _CACHE, _SORT_CACHE = -2_000, -500  # kilobytes of pages in memory; the first is SQLite's own default
 _WAL_PAGES = 8_000  # 32 MB: each time it is written back, the disk is waited for
-_PAUSE_S = 0.15  # between two times that it is written back beside a long load
+_PAUSE_S = 0.15  # between two times that it is written back beside a load
+_WORTH_WRITING = 2**22  # bytes still to be stored; for less the log is not written back meanwhile
 
 
 def quote(name: str) -> str:
@@ -282,7 +283,7 @@ class Store:
                 while not done.wait(_PAUSE_S):
                     connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
-        if size < 4096 * _WAL_PAGES:
+        if size < _WORTH_WRITING:
             yield
             return
         with ThreadPoolExecutor(1) as aside:
