@@ -1,7 +1,7 @@
 """What one would use instead: each function loads `clients.csv` and `orders.csv` into the same tables with indexes.
 
 `python peers.py NAME FOLDER DATABASE TABLES INDEXES` runs one of them in a process of its own; TABLES and INDEXES are
-files of SQL. None of them keeps what it refuses, none goes on where it was cut off, and all but one do not judge.
+files of SQL. None of them keeps what it refuses or goes on where it was cut off; the model and frictionless judge.
 """
 
 import csv

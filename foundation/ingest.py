@@ -93,9 +93,8 @@ def ingest(
 
     *only* names the sources to load, all by default; *chunk_size* is in records, *memory_limit* in bytes. A file
     that was loaded and has not changed is skipped unless *again*; one whose load was cut off goes on where it
-    stopped. With two *workers* a second process reads and judges what is large, or smaller with many faults. While
-    another process writes to *db*, at most *wait_s* seconds are waited. *progress* is called, *is_stopped* asked, after
-    every chunk.
+    stopped. With two *workers* a second process reads and judges what is worth it. While another process
+    writes to *db*, at most *wait_s* seconds are waited. *progress* is called, *is_stopped* asked, after every chunk.
 
     Raises SourceError when *data* is no folder with any of the files, StoreError when *db* cannot be written,
     SchemaError when its tables were made from other declarations, FoundationError when a file cannot be read on.
@@ -106,11 +105,7 @@ def ingest(
     sources = in_order(sources)
     chosen = choose(sources, only, Path(data))
     paths = [path for source in chosen if source.home for path in paths_of(source, Path(data))]
-    with (
-        settled(),
-        Worker(paths) if workers > 1 else nullcontext() as worker,
-        Store(Path(db), wait_s=wait_s) as store,
-    ):
+    with Worker(paths) if workers > 1 else nullcontext() as worker, Store(Path(db), wait_s=wait_s) as store:
         for source in sources:
             store.prepare(source)
         run_id = run_id or ledger.new_run_id()
@@ -121,8 +116,7 @@ def ingest(
             loads += release(store, sources, run_id)
         for source in sources:
             store.build_indexes(source)
-        statuses = {load.status for load in loads}
-        status = next((s for s in ("stopped", "refused") if s in statuses), "complete")
+        status = next((s for s in ("stopped", "refused") if any(s == load.status for load in loads)), "complete")
         ledger.end_run(store, run_id, status)
     return Run(run_id, status, tuple(loads))
 
@@ -152,6 +146,7 @@ def _require_delivery(data: Path, chosen: list[Source]) -> None:
         raise SourceError("not_found", f"{data}: none of {wanted} is there, but {shown or 'nothing at all'}")
 
 
+@settled()
 def _load_files(job: _Job, chosen: list[Source], data: Path) -> list[Load]:
     loads: list[Load] = []
     for source in chosen:

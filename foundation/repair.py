@@ -92,7 +92,7 @@ class _UndoneError(Exception):
 
 def _readmit(store: Store, source: Source, run_id: str, condition: str) -> list[Load]:
     """Take the versions of files in their order: what a later one holds of a record is newer."""
-    # An index has all that this asks of most rejects: it takes a quarter of the time of what follows.
+    # Most loads move nothing, and an index has all that this asks of the rejects; what follows reads them.
     meets = f"SELECT 1 FROM _rejects r WHERE source = ? AND status = 'open' AND {condition} LIMIT 1"
     if not store.execute(meets, (source.name,)).fetchone():
         return []

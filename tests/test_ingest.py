@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import random
@@ -138,6 +139,15 @@ def test_progress_tells_the_bytes_done_of_each_file_after_each_chunk(data, db):
     size = (data / "orders.csv").stat().st_size
     assert [t[1:] for t in told if t[0] == "orders"] == [(4, told[3][2], size), (6, size, size)]
     assert [t[0] for t in told] == ["clients", "drivers", "warehouses", "orders", *ALL[3:]]
+
+
+def test_what_was_there_before_a_load_is_not_searched_for_garbage_meanwhile(data, db):
+    put_aside: list[int] = []
+
+    ingest(data, db, progress=lambda *told: put_aside.append(gc.get_freeze_count()))
+
+    assert min(put_aside) > 1_000
+    assert gc.get_freeze_count() == 0
 
 
 def test_a_reader_sees_whole_chunks_only(faulty_data, db):

@@ -56,14 +56,6 @@ def test_a_budget_is_tight_above_nine_tenths_and_then_spent(share, is_tight, is_
     assert (memory.is_tight(), memory.is_spent()) == (is_tight, is_spent)
 
 
-def test_what_was_there_is_not_searched_for_garbage_meanwhile():
-    with settled():
-        during = gc.get_freeze_count()
-
-    assert during > 1_000
-    assert gc.get_freeze_count() == 0
-
-
 def test_what_another_one_put_aside_stays_there():
     gc.freeze()
     try:
