@@ -82,18 +82,21 @@ class Lines:
         self._window, self._size = io.BytesIO(block), len(block)
 
 
-def split(block: bytes, width: int, dialect: Dialect = COMMAS) -> tuple[list[str], bool]:
+def split(
+    block: bytes, width: int, dialect: Dialect = COMMAS, parts: list[bytes] | None = None
+) -> tuple[list[str], bool]:
     """The fields of the sound records of *width* that a block begins with, a `RECORD_END` behind each.
 
-    Tells as well whether that is the whole block, or there is anything odd behind them.
+    Tells as well whether that is the whole block, or there is anything odd behind them. *parts* is the block as it is
+    split at its quotes, where that was done before; the list is used up.
     """
     mark = dialect.delimiter.encode()
-    parts, is_whole = _parts(block, mark)
+    parts, is_whole = _parts(block, mark, parts)
     outer = b'"'.join(parts[::2])
     if b"\r" in outer:
         outer = outer.replace(b"\r\n", b"\n")
     outside = outer.replace(mark, _FIELD_END).replace(b"\n", _ENDS).split(b'"')
-    if b'""' in block:
+    if not all(outside[1:-1]):
         outside[1:-1] = [part or b'"' for part in outside[1:-1]]
     parts[::2] = outside[: len(parts) // 2 + 1]
     # As bytes until here: nearly all is ASCII, and a single other character would double the memory of a text.
@@ -107,8 +110,8 @@ def split(block: bytes, width: int, dialect: Dialect = COMMAS) -> tuple[list[str
     fields.pop()
     if width == 1 and ("" in fields or b'""' in block):  # perhaps a blank line, which is no record
         return [], False
-    found = fields[width :: width + 1]
-    if plain.count(RECORD_END) == found.count(RECORD_END) == len(found) == len(fields) / (width + 1):
+    ends = fields[width :: width + 1]
+    if len(fields) == len(ends) * (width + 1) and ends.count(RECORD_END) == len(ends) == plain.count(RECORD_END):
         return fields, is_whole
     end = 0
     while fields.index(RECORD_END, end) == end + width:
@@ -116,13 +119,13 @@ def split(block: bytes, width: int, dialect: Dialect = COMMAS) -> tuple[list[str
     return fields[:end], False
 
 
-def count(block: bytes, width: int, dialect: Dialect = COMMAS) -> int | None:
+def count(block: bytes, width: int, dialect: Dialect = COMMAS, parts: list[bytes] | None = None) -> int | None:
     """How many records `split` finds in a block, told in a third of the time; None where anything is odd."""
     if width == 1:
-        fields, is_whole = split(block, width, dialect)
+        fields, is_whole = split(block, width, dialect, parts)
         return len(fields) // 2 if is_whole else None
     mark = dialect.delimiter.encode()
-    parts, is_whole = _parts(block, mark)
+    parts, is_whole = _parts(block, mark, parts)
     lines = b'"'.join(parts[::2]).removesuffix(b"\n").split(b"\n")
     try:
         block.decode(dialect.encoding)
@@ -131,14 +134,16 @@ def count(block: bytes, width: int, dialect: Dialect = COMMAS) -> int | None:
     return len(lines) if is_whole and {line.count(mark) for line in lines} == {width - 1} else None
 
 
-def _parts(block: bytes, mark: bytes) -> tuple[list[bytes], bool]:
+def _parts(block: bytes, mark: bytes, parts: list[bytes] | None) -> tuple[list[bytes], bool]:
     """A block cut at its quotes, up to the last line in front of what cannot be sound; and whether that is all of it.
 
     A sound block has what is outside quotes at every second place, and each of these parts is empty (a doubled
     quote) or begins and ends with a separator. `csv` does not tell: it takes `a"b` for a field.
     """
     end = _odd_byte(block)
-    parts, is_whole = block[:end].split(b'"'), end == len(block)
+    is_whole = end == len(block)
+    if not parts or not is_whole:
+        parts = block[:end].split(b'"')
     if len(parts) % 2 == 0:
         parts.pop()
         is_whole = False

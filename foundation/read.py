@@ -204,9 +204,12 @@ class Reader:
 
         At the end of the file that is its size. `digest` goes on with the bytes that are skipped.
         """
-        while self.at.byte < stop and (block := self._closed(self._lines.some())):
+        while self.at.byte < stop:
+            block, parts = self._closed(BLOCK)
+            if not block:
+                break
             end = self.at.byte + len(block)
-            records = count(block, len(self.header), self._dialect) if end <= stop else None
+            records = count(block, len(self.header), self._dialect, parts) if end <= stop else None
             if records is None or self._is_torn():
                 self._look_at(self.at)
                 while self.chunk(_SKIPPED, stop=min(end, stop)):
@@ -251,22 +254,29 @@ class Reader:
                 return None
         return self._sound.take(limit, stop, self._order)
 
-    def _closed(self, block: bytes) -> bytes:
-        """A block, and where it leaves a quote open the lines up to the one that closes it, if that is near."""
-        if block.count(b'"') % 2 == 0:
-            return block
-        ahead = self._lines.take(_NEAR)
-        end = next((at for at, line in enumerate(ahead, 1) if line.count(b'"') % 2), len(ahead))
-        self._lines.give_back(b"".join(ahead[end:]))
-        return b"".join([block, *ahead[:end]])
+    def _closed(self, size: int) -> tuple[bytes, list[bytes]]:
+        """The next lines, of about *size* bytes, and their parts between quotes; none at the end.
+
+        Where they leave a quote open the lines up to the one that closes it belong to them, if that is near.
+        """
+        block = self._lines.some(size)
+        parts = block.split(b'"')
+        if len(parts) % 2 == 0:
+            ahead = self._lines.take(_NEAR)
+            end = next((at for at, line in enumerate(ahead, 1) if line.count(b'"') % 2), len(ahead))
+            self._lines.give_back(b"".join(ahead[end:]))
+            more = b"".join(ahead[:end])
+            block += more
+            parts += (parts.pop() + more).split(b'"')
+        return block, parts
 
     def _read_sound(self) -> "_Sound | None":
         """The sound records that come next; what is odd behind them is to be read with care. None if there are none."""
         width = len(self.header)
-        block = self._closed(self._lines.some(self._stretch))
+        block, parts = self._closed(self._stretch)
         if not block:
             return None
-        fields, is_whole = split(block, width, self._dialect)
+        fields, is_whole = split(block, width, self._dialect, parts)
         sound = block if is_whole else self._cut(block, fields)
         while fields and self._is_torn():
             del fields[-width - 1 :]
