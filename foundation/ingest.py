@@ -1,11 +1,13 @@
 """Load a delivery: read, judge and store each file, parents first, so that it can be stopped and goes on."""
 
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -285,8 +287,7 @@ def _store(
     load.updated += result.updated
     load.unchanged += result.unchanged
     load.rejected += len(rejected)
-    refused = {damaged.record for damaged in result.rejected}
-    return [row for row in rows if row[-1] in refused] if refused else []
+    return [rows[bisect_left(rows, damaged.record, key=itemgetter(-1))] for damaged in result.rejected]
 
 
 def _stop(job: _Job, load: Load, why: str) -> None:

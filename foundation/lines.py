@@ -147,9 +147,14 @@ def _parts(block: bytes, mark: bytes, parts: list[bytes] | None) -> tuple[list[b
     if len(parts) % 2 == 0:
         parts.pop()
         is_whole = False
-    if is_whole and _are_separators(parts[::2], mark):
-        return parts, True
-    return _sound_parts(parts, mark), False
+    if not _are_separators(parts[::2], mark):
+        del parts[_odd_part(parts, mark) :]
+        is_whole = False
+    if not is_whole:
+        while len(parts) > 1 and b"\n" not in parts[-1]:
+            del parts[-2:]
+        parts[-1] = parts[-1][: parts[-1].rfind(b"\n") + 1]
+    return parts, is_whole
 
 
 def _odd_byte(block: bytes) -> int:
@@ -167,17 +172,10 @@ def _are_separators(outside: list[bytes], mark: bytes) -> bool:
     return ends.issubset(mark + b"\n") and begins.issubset(mark + b"\r\n")
 
 
-def _sound_parts(parts: list[bytes], mark: bytes) -> list[bytes]:
-    """Those of these parts that stand in front of the first record in which a quote meets no separator."""
+def _odd_part(parts: list[bytes], mark: bytes) -> int:
+    """Which of these parts begins or ends with a quote that meets no separator, the first inside quotes."""
     ends, begins = mark + b"\n", mark + b"\r\n"
-    for at in range(0, len(parts), 2):
-        if at and parts[at] and parts[at][0] not in begins:
-            del parts[at - 1 :]
-            break
-        if parts[at] and at < len(parts) - 1 and parts[at][-1] not in ends:
-            del parts[at + 1 :]
-            break
-    while len(parts) > 1 and b"\n" not in parts[-1]:
-        del parts[-2:]
-    parts[-1] = parts[-1][: parts[-1].rfind(b"\n") + 1]
-    return parts
+    for at in range(1, len(parts), 2):
+        if (parts[at - 1] and parts[at - 1][-1] not in ends) or (parts[at + 1] and parts[at + 1][0] not in begins):
+            return at
+    return len(parts)

@@ -28,9 +28,10 @@ class _Keys(NamedTuple):
         """Those of *values* that are none of the keys."""
         if not {int}.issuperset(map(type, values)):  # a validator of somebody's own may give anything
             return values
-        if self.least <= min(values) and max(values) <= self.greatest and self.gaps.isdisjoint(values):
-            return frozenset()
-        return {value for value in values if not self.least <= value <= self.greatest or value in self.gaps}
+        lacking = self.gaps.intersection(values)
+        if self.least <= min(values) and max(values) <= self.greatest:
+            return lacking
+        return lacking.union(value for value in values if not self.least <= value <= self.greatest)
 
 
 class Parents:

@@ -18,7 +18,7 @@ from foundation.read import Damaged
 from foundation.scan import Error
 from foundation.source import Column, Source
 from foundation.store import Store, quote
-from foundation.validate import Row, Value
+from foundation.validate import Row, Value, without
 
 _AT_ONCE = (
     200  # rows whose parents are looked up together: what is read for it is in SQLite's cache when they are stored
@@ -101,11 +101,11 @@ def _with_parents(
     orphans: set[int] = set()
     for column, values in missing.items():
         at = source.position(column)
-        orphans |= {place for place, row in enumerate(rows) if row[at] in values}
+        orphans |= {place for place, row in enumerate(rows) if row[at] in values} if values else set()
     for row in (rows[place] for place in orphans):
         errors = _orphaned(source, row, missing)
         result.rejected.append(Damaged(_record(row), errors, source.key_text(source.key_of(row))))
-    return [row for place, row in enumerate(rows) if place not in orphans]
+    return without(sorted(orphans), rows)
 
 
 def _bound(column: Column, mark: str) -> str:

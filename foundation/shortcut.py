@@ -4,6 +4,7 @@ What a shortcut gives is what pydantic would have given, or None: then pydantic 
 files are full of; whatever is rare or odd is none of its business.
 """
 
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
@@ -13,6 +14,7 @@ from typing import Any
 from foundation.source import Column
 
 _LONGEST_NUMBER = 15  # characters: a float holds so many digits as they stand
+_HAS_HOUR_24 = sys.version_info >= (3, 13)  # there it is the next day's midnight
 Shortcut = Callable[[Sequence[str]], Sequence[Any] | None]
 
 
@@ -43,19 +45,19 @@ def _is_bound(constraint: object) -> bool:
 
 def _timestamps(texts: Sequence[str]) -> Sequence[str] | None:
     """These as they are if all look like `2025-01-30 08:15:00`, for which `fromisoformat` knows the calendar."""
-    joined, count = "".join(texts), len(texts)
-    dashes, colons = "-" * count, ":" * count
+    joined, count = "\n".join(texts), len(texts)
+    dashes, colons, ends = "-" * count, ":" * count, "\n" * (count - 1)
     if not (
-        (len(joined), max(map(len, texts))) == (19 * count, 19)
-        and (joined[4::19], joined[7::19], joined[10::19]) == (dashes, dashes, " " * count)
-        and (joined[13::19], joined[16::19]) == (colons, colons)
+        (len(joined), joined.count("\n"), joined[19::20]) == (20 * count - 1, count - 1, ends)
+        and (joined[4::20], joined[7::20], joined[10::20]) == (dashes, dashes, " " * count)
+        and (joined[13::20], joined[16::20]) == (colons, colons)
     ):
         return None
     try:
         deque(map(datetime.fromisoformat, texts), 0)
     except ValueError:
         return None
-    return None if " 24:" in joined else texts  # later versions of Python take that for the next day's midnight
+    return None if _HAS_HOUR_24 and " 24:" in joined else texts
 
 
 def _texts(texts: Sequence[str]) -> Sequence[str] | None:
@@ -73,8 +75,7 @@ def _whole_numbers(texts: Sequence[str]) -> list[int] | None:
 
 
 def _decimals(texts: Sequence[str]) -> list[float] | None:
-    joined = f",{','.join(texts)},"
-    digits = joined.replace(",", "").replace(".", "")
+    joined, digits = f",{','.join(texts)},", "".join(texts).replace(".", "")
     if not (digits.isascii() and digits.isdecimal()) or ",." in joined or ".," in joined:
         return None
     if max(map(len, texts)) > _LONGEST_NUMBER:

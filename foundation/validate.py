@@ -79,11 +79,11 @@ def judge(source: Source, chunk: Chunk) -> Verdict:
         Damaged(chunk.records[at], errors, source.key_text(source.key_of(row)))
         for at, row, errors in zip(wrong, refused, _reasons(source, refused), strict=True)
     ]
-    columns = [_without(wrong, values) for values in columns]
-    return Verdict(columns, _without(wrong, chunk.records), sorted([*chunk.damaged, *rejected]))
+    columns = [without(wrong, values) for values in columns]
+    return Verdict(columns, without(wrong, chunk.records), sorted([*chunk.damaged, *rejected]))
 
 
-def _without(wrong: list[int], values: Sequence[Any]) -> list[Any]:
+def without(wrong: list[int], values: Sequence[Any]) -> list[Any]:
     """The values but for those at these places, which are in order."""
     left = list(values)
     for at in reversed(wrong):
