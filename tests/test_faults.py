@@ -119,7 +119,7 @@ def test_a_field_may_have_four_mebibytes_and_no_more(clean, tmp_path, score, chu
 @pytest.mark.parametrize(
     ("module", "sound", "broken"),
     [
-        ("lines.py", "and _are_separators(parts[::2], mark)", ""),
+        ("lines.py", "not _are_separators(parts[::2], mark)", "False"),
         ("read.py", "self.start.line + first + 1,", "self.start.line + first + 2,"),
         ("scan.py", "self.holds(row) if row <= at + sure else", ""),
         ("validate.py", "[text or None for", '[text if text not in ("", "NA") else None for'),
