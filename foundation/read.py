@@ -23,7 +23,7 @@ from foundation.errors import SourceError, visible
 from foundation.files import open_file
 from foundation.grammar import COMMAS, SEPARATORS, Dialect
 from foundation.lines import BLOCK, Lines, count, split
-from foundation.scan import MAX_RECORD, TORN_LINES, Error, Scanner, scan_header
+from foundation.scan import MAX_FIELD, MAX_RECORD, TORN_LINES, Error, Scanner, scan_header
 from foundation.source import UNPACKED_LIMIT, Source
 
 CHUNK_BYTES = 8 * 2**20  # a chunk ends early when it holds more
@@ -260,7 +260,7 @@ class Reader:
         Where they leave a quote open the lines up to the one that closes it belong to them, if that is near.
         """
         block = self._lines.some(size)
-        parts = block.split(b'"')
+        parts = block.split(b'"') if len(block) <= MAX_FIELD else [block]  # more is read with care anyway
         if len(parts) % 2 == 0:
             ahead = self._lines.take(_NEAR)
             end = next((at for at, line in enumerate(ahead, 1) if line.count(b'"') % 2), len(ahead))

@@ -290,8 +290,9 @@ def test_of_a_line_of_forty_mebibytes_sixteen_are_kept(tmp_path, start, end):
         (b'"', b"a", 40 * 2**20),
         (b'"' + b"aaaaaaaaaaaa\n" * 5_000, b"a", 40 * 2**20),
         (b'"', b"\n", 2**16),
+        (b"", b'aa"', 14 * 2**20),
     ],
-    ids=["one line", "one line in quotes", "lines and a long one", "many lines"],
+    ids=["one line", "one line in quotes", "lines and a long one", "many lines", "many quotes"],
 )
 def test_reading_takes_little_memory_whatever_it_reads(tmp_path, start, part, times):
     path = write(tmp_path, HEADER, stop(1), b"2,Bob,", start, part * times)
