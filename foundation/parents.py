@@ -4,7 +4,7 @@ SQLite looks each reference up by itself, which takes a fifth of the time of a l
 whole numbers with few gaps, as numbered records are, a chunk of references is told to lead somewhere at a look.
 """
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ class _Keys(NamedTuple):
     greatest: int
     gaps: frozenset[int]
 
-    def lacking(self, values: Set[Any]) -> Set[Any]:
+    def lacking(self, values: Collection[Any]) -> Collection[Any]:
         """Those of *values* that are none of the keys."""
         if not {int}.issuperset(map(type, values)):  # a validator of somebody's own may give anything
             return values
@@ -47,7 +47,7 @@ class Parents:
         """Whether those of each reference are."""
         return None not in self._keys.values()
 
-    def doubtful(self, column: str, values: Set[Any]) -> Set[Any]:
+    def doubtful(self, column: str, values: Collection[Any]) -> Collection[Any]:
         """Those of *values* that may be no key of what *column* refers to; all others are, in the open transaction."""
         if self._seen() != self._version:  # another program has written; there is no telling what
             self._keys = dict.fromkeys(self._keys)

@@ -7,7 +7,7 @@ it as long as those are refused, too.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Collection, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import length_hint
@@ -175,11 +175,10 @@ def _missing_parents(store: Store, source: Source, rows: list[Row], parents: Par
     missing: Missing = {}
     for column, parent in source.references.items():
         at = source.position(column)
-        values: Set[Value] = {row[at] for row in rows}
-        values -= {""}
+        values: Collection[Value] = [row[at] for row in rows if row[at] != ""]
         if parents:
             values = parents.doubtful(column, values)
-        missing[column] = dict(_missing(store, parent, values)) if values else {}
+        missing[column] = dict(_missing(store, parent, set(values))) if values else {}
     return missing
 
 
