@@ -14,7 +14,8 @@ from typing import Any
 from foundation.source import Column
 
 _LONGEST_NUMBER = 15  # characters: a float holds so many digits as they stand
-_HAS_HOUR_24 = sys.version_info >= (3, 13)  # there it is the next day's midnight
+# Later ones read it as the next day's midnight (CPython, pull request 105856).
+_HAS_HOUR_24 = sys.version_info >= (3, 13)
 Shortcut = Callable[[Sequence[str]], Sequence[Any] | None]
 
 

@@ -85,9 +85,12 @@ def judge(source: Source, chunk: Chunk) -> Verdict:
 
 def without(wrong: list[int], values: Sequence[Any]) -> list[Any]:
     """The values but for those at these places, which are in order."""
-    left = list(values)
-    for at in reversed(wrong):
-        del left[at]
+    left: list[Any] = []
+    start = 0
+    for at in wrong:
+        left += values[start:at]
+        start = at + 1
+    left += values[start:]
     return left
 
 
