@@ -88,7 +88,8 @@ def without(wrong: list[int], values: Sequence[Any]) -> list[Any]:
     left: list[Any] = []
     start = 0
     for at in wrong:
-        left += values[start:at]
+        if start < at:
+            left += values[start:at]
         start = at + 1
     left += values[start:]
     return left
