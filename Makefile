@@ -7,14 +7,14 @@ ARGS ?=
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest --quiet --numprocesses=2 --dist=loadfile --cov=foundation --cov-report=
 # In processes of their own: what they import takes half of the memory that a load may use.
-CLUSTER := tests/test_cluster.py tests/test_lake.py
+CLUSTER := tests/lake/test_load.py tests/lake/test_database.py
 export JUPYTER_PREFER_ENV_PATH = 1
 
 help:  ## list the targets
 	@echo "make report [DATA=folder] [OUT=reports] [DB=file] [ARGS=options] · make test · and:"
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
 
-.venv/ready: requirements.lock
+.venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)' && $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && touch $@
@@ -29,7 +29,7 @@ test: .venv/ready  ## format, lint, types, tests, and the notebooks as tests
 	$(BIN)/pytest --quiet --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval.cfg --cov=foundation --cov-append --cov-config=pyproject.toml notebooks
 
 soak: .venv/ready  ## the long sweeps: every fault, every kill, ten thousand examples (hours)
-	FOUNDATION_SOAK=1 $(BIN)/pytest --quiet -rA tests/test_lines.py tests/test_faults.py tests/test_machine.py tests/test_crash.py
+	FOUNDATION_SOAK=1 $(BIN)/pytest --quiet -rA tests/reader/test_splitter.py tests/whole/test_faults.py tests/whole/test_machine.py tests/whole/test_crash.py
 	$(BIN)/pytest --quiet -rA -m soak tests
 
 bench: .venv/ready .venv-bench/ready  ## load the same files with the peers, in turn (needs the sqlite3 shell)
@@ -39,9 +39,9 @@ bench: .venv/ready .venv-bench/ready  ## load the same files with the peers, in 
 	$(PYTHON) -m venv .venv-bench && .venv-bench/bin/pip install --quiet --disable-pip-version-check -r $< && touch $@
 
 interop: .venv-interop/ready  ## open exports in frictionless, DuckDB, pandas and Datasette
-	.venv-interop/bin/python -m pytest --quiet -m interop tests/test_interop.py
+	.venv-interop/bin/python -m pytest --quiet -m interop tests/whole/test_interop.py
 
-.venv-interop/ready: tests/interop.txt pyproject.toml
+.venv-interop/ready: tests/whole/interop.txt pyproject.toml
 	$(PYTHON) -m venv .venv-interop && .venv-interop/bin/pip install --quiet --disable-pip-version-check -r $< -e . && touch $@
 
 lab: .venv/ready  ## open the notebooks in JupyterLab

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import psutil
 
 import foundation
-from foundation.cluster import connect, ingest
-from foundation.sample import write_sample
+from foundation.delivery.sample import write_sample
+from foundation.lake.load import connect, ingest
 
 ONLY = ["clients", "orders"]
 

@@ -10,8 +10,8 @@ from statistics import median, quantiles
 from typing import Any
 
 import foundation
-from foundation.query import Query
-from foundation.stats import describe
+from foundation.query.query import Query
+from foundation.stats.overview import describe
 
 SIZE = 100
 

@@ -21,8 +21,8 @@ from typing import NamedTuple
 from peers import NAMES, PEERS
 
 from foundation import SOURCES
-from foundation.sample import write_sample
-from foundation.store import index_sql, table_sql
+from foundation.delivery.sample import write_sample
+from foundation.store.database import index_sql, table_sql
 
 HERE = Path(__file__).parent
 PEERS_PYTHON = HERE.parent / ".venv-bench" / "bin" / "python"

@@ -1,6 +1,6 @@
 """Load recurring CSV exports into a database you can trust, read them back, and report on them in notebooks."""
 
-from foundation.delivery import SOURCES
+from foundation.delivery.sources import SOURCES
 from foundation.errors import (
     FoundationError,
     QueryError,
@@ -9,13 +9,13 @@ from foundation.errors import (
     SourceError,
     StoreError,
 )
-from foundation.formats import Format
-from foundation.ingest import Run, ingest
-from foundation.lake import open_database as open
-from foundation.ledger import Load
-from foundation.pages import Page
-from foundation.query import Database, Query
-from foundation.source import Record, Source, load_sources, with_parents
+from foundation.lake.database import open_database as open
+from foundation.pipeline.load import Run, ingest
+from foundation.query.page import Page
+from foundation.query.query import Database, Query
+from foundation.schema.formats import Format
+from foundation.schema.source import Record, Source, load_sources, with_parents
+from foundation.store.ledger import Load
 
 __all__ = [
     "SOURCES",

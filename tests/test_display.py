@@ -6,11 +6,11 @@ import sys
 
 import pytest
 from bs4 import BeautifulSoup
-from conftest import write_delivery
-from hostile import HOSTILE
 
 import foundation
 from foundation.errors import visible
+from tests.support.deliveries import write_delivery
+from tests.support.hostile import HOSTILE
 
 
 @pytest.fixture

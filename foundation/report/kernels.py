@@ -128,7 +128,7 @@ def _draw() -> None:
     """Draw a plot and a table: the first of each takes longest. Not by pyplot, which would begin to be used."""
     from matplotlib.figure import Figure
 
-    from foundation.report.show import Table
+    from foundation.report.widgets import Table
 
     figure = Figure()
     figure.subplots().set(title="0")

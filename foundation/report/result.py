@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foundation.report.manifest import now
+from foundation.report.provenance.crate import now
 
 
 @dataclass

@@ -6,21 +6,21 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from foundation.ahead import WORTH_IT
-from foundation.delivery import SOURCES
+from foundation.delivery.sources import SOURCES
 from foundation.errors import ReportError, visible
-from foundation.files import paths_of
-from foundation.ingest import choose
-from foundation.lake import open_database
-from foundation.ledger import new_run_id
-from foundation.report.again import basis_of, unchanged
-from foundation.report.basis import Entity
-from foundation.report.indexes import told_of, write_index, write_index_of_runs
-from foundation.report.into import address_of, end, is_stopped, loading, look, on_disk
-from foundation.report.manifest import action, now, write_manifest
+from foundation.lake.database import open_database
+from foundation.pipeline.load import choose
+from foundation.pipeline.worker import WORTH_IT
+from foundation.reader.compression import paths_of
+from foundation.report.index import told_of, write_index, write_index_of_runs
+from foundation.report.provenance.crate import action, now, write_manifest
+from foundation.report.provenance.freshness import basis_of, unchanged
+from foundation.report.provenance.inputs import Entity
 from foundation.report.result import Page, Report
-from foundation.source import Source
-from foundation.stats import content
+from foundation.report.target import address_of, end, is_stopped, loading, look, on_disk
+from foundation.schema.source import Source
+from foundation.stats.overview import content
+from foundation.store.ledger import new_run_id
 
 _ABOUT_ALL: dict[str, set[str]] = {
     "02_overview": set(),
@@ -106,7 +106,7 @@ def _run(
 ) -> Page | None:
     """Run a notebook and make its page; none for a source that is not loaded because a load before it was stopped."""
     from foundation.report.engine import close_loop, run_notebook
-    from foundation.report.page import make_page
+    from foundation.report.html import make_page
 
     wait(after)
     if page.source and is_stopped(given, report.run_id):

@@ -1,0 +1,74 @@
+"""Byte ranges of a file → parts of whole records, found side by side, and exactly.
+
+Where a record begins cannot be seen from its surroundings: a line may stand inside a quoted text, and where a damaged
+record ends, what follows it decides. So every range is begun where a sound record *seems* to begin, and is gone through
+up to the first border behind its end. Then the ranges are taken in order: one is right if it began where the one
+before has ended; one that began elsewhere is gone through again from there. What is left is what reading the file
+from its start would have met, whatever the ranges.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from foundation.errors import SourceError
+from foundation.reader.reader import Position, Reader
+from foundation.schema.source import Source
+
+
+class Part(NamedTuple):
+    """Whole records of a file: the borders before and behind them, and the sha256 of their bytes."""
+
+    start: Position
+    end: Position
+    digest: str
+
+
+def open_reader(address: str, source: Source) -> Reader:
+    """The file at a path or at any address of fsspec, as `Reader` reads it, which raises SourceError as there."""
+    files, path = fsspec.url_to_fs(address)
+    if isinstance(files, LocalFileSystem):
+        return Reader(Path(path), source)
+    try:
+        return Reader(address, source, file=files.open(path, "rb"))
+    except FileNotFoundError as error:
+        raise SourceError("not_found", f"{address}: no such file") from error
+
+
+def find(source: Source, address: str, byte: int, stop: int, *, is_border: bool) -> Part:
+    """The records that begin from *byte* on and before *stop*, with numbers counted from there.
+
+    Unless *byte* is known to be a border, they begin where one seems to be.
+    """
+    with open_reader(address, source) as reader:
+        if is_border:
+            reader.go_to(Position(0, 0, byte))
+        else:
+            reader.go_near(byte)
+        start = reader.at
+        return Part(start, reader.skip(stop), reader.digest)
+
+
+def settle(
+    first: Position, found: Sequence[Part], stops: Sequence[int], again: Callable[[int, int], Part]
+) -> list[Part]:
+    """The parts of a file from its first record on, of what was *found* in ranges with these ends.
+
+    *again* goes through a range anew, from the border before its first record to its end.
+    """
+    return list(_settled(first, found, stops, again))
+
+
+def _settled(
+    at: Position, found: Sequence[Part], stops: Sequence[int], again: Callable[[int, int], Part]
+) -> Iterator[Part]:
+    for part, stop in zip(found, stops, strict=True):
+        if at.byte >= stop:  # one record goes on behind the whole range
+            continue
+        right = part if part.start.byte == at.byte else again(at.byte, stop)
+        end = Position(at.record + right.end.record, at.line + right.end.line, right.end.byte)
+        yield Part(at, end, right.digest)
+        at = end

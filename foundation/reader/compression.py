@@ -1,0 +1,133 @@
+"""The files of a source in a folder, and the bytes in them: as they are, or unpacked from gzip or zstd."""
+
+import gzip
+import io
+import os
+import stat
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from foundation.errors import SourceError
+from foundation.schema.source import Source
+
+zstd: Any = None
+with suppress(ImportError):  # of the standard library from Python 3.14 on
+    zstd = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+
+PACKED = (".gz", ".zst")
+_BLOCK = 2**20
+_BROKEN = (gzip.BadGzipFile, zlib.error, *([zstd.ZstdError] if zstd else []))
+
+
+def paths_of(source: Source, data: Path) -> list[Path]:
+    """The files of *source* in the folder *data*, in the order of their names, plain or packed.
+
+    When there is none, the one that is lacking. A packed file beside the plain one of its name is left out.
+    """
+    found = {path for ending in ("", *PACKED) for path in data.glob(source.pattern + ending)}
+    return sorted(path for path in found if unpacked_beside(path) not in found) or [data / source.pattern]
+
+
+def unpacked_beside(path: Path) -> Path | None:
+    """What a packed file of this name would be called unpacked; None for a file that is not packed."""
+    return path.with_suffix("") if path.suffix in PACKED else None
+
+
+def left_out(path: Path) -> list[Path]:
+    """The packed files beside a plain one that `paths_of` leaves out for it."""
+    packed = (path.with_name(path.name + ending) for ending in PACKED)
+    return [] if path.suffix in PACKED else [path for path in packed if path.exists()]
+
+
+def open_file(path: Path, limit: int) -> tuple[BinaryIO, int]:
+    """A file to read bytes from, unpacked if its name ends like that of a packed one, and how many bytes there are.
+
+    A packed file is read through for it, so that nothing is stored of one that is broken, cut off or holds more than
+    *limit* bytes. Raises SourceError for those, and for what is no regular file or may not be read.
+    """
+    _require_regular_file(path)
+    try:
+        file: BinaryIO = path.open("rb")
+    except PermissionError as error:
+        raise SourceError("not_found", f"{path}: it may not be read; make it readable") from error
+    if path.suffix not in PACKED:
+        return file, os.fstat(file.fileno()).st_size
+    try:
+        unpacked = io.BufferedReader(_Unpacked(path, file, limit), _BLOCK)
+        size = sum(map(len, _blocks(unpacked)))
+        unpacked.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return unpacked, size
+
+
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    while block := file.read(_BLOCK):
+        yield block
+
+
+class _Unpacked(io.RawIOBase):
+    """What is in a packed *file*, at most *limit* bytes of it."""
+
+    def __init__(self, path: Path, file: BinaryIO, limit: int) -> None:
+        self._path, self._packed, self._limit = path, file, limit
+        if path.suffix == ".zst" and not zstd:
+            what = "to unpack zstd, install foundation[zstd]; or pack the file with gzip"
+            raise SourceError("not_unpacked", f"{path}: {what}")
+        self._file: Any = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else zstd.ZstdFile(file)
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer; raises SourceError when that cannot be done, or there is too much."""
+        with self._told():
+            count: int = self._file.readinto(buffer)
+        if self._file.tell() > self._limit:
+            raise SourceError(
+                "not_unpacked",
+                f"{self._path}: more than {self._limit:,} bytes when it is unpacked; if that is right, "
+                "declare a greater max_unpacked in its source",
+            )
+        return count
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place in the unpacked bytes; to go back is to begin anew."""
+        with self._told():
+            place: int = self._file.seek(offset, whence)
+        return place
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Close the packed file, too."""
+        self._packed.close()
+        super().close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Whatever a library says of a broken file, in our words."""
+        try:
+            yield
+        except EOFError as error:
+            raise SourceError("not_unpacked", f"{self._path}: the packed file is cut off; copy it again") from error
+        except _BROKEN as error:
+            told = f"{self._path}: it cannot be unpacked, {error}; pack or copy it again"
+            raise SourceError("not_unpacked", told) from error
+
+
+def _require_regular_file(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise SourceError("not_found", f"{path}: no such file") from error
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise SourceError("not_text", f"{path}: {what}, not a regular file")

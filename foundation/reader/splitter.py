@@ -1,0 +1,181 @@
+"""The physical lines of a file, and the fields of those about which nothing is odd.
+
+A sound stretch is split as a whole, in about the time that the `csv` module takes with the checks it lacks: it lets
+things pass that are odd. Those are left to `foundation.scan`.
+"""
+
+import io
+import re
+from collections.abc import Iterator
+from itertools import islice
+from operator import itemgetter
+from typing import BinaryIO
+
+from foundation.reader.dialect import COMMAS, Dialect
+from foundation.reader.recovery import MAX_FIELD, MAX_RECORD
+
+FIELD_END, RECORD_END = "\x1f", "\x1e"  # in place of the separators outside quotes; a text with them is odd
+_FIELD_END, _RECORD_END = FIELD_END.encode(), RECORD_END.encode()
+_ENDS = _FIELD_END + _RECORD_END + _FIELD_END
+BLOCK = 2**16  # bytes read at a time: their fields stay in the cache of a processor until they are judged
+_BARE_RETURN = re.compile(rb"\r(?!\n)")
+
+
+class Lines:
+    """The physical lines of a file, read by blocks, with a way back.
+
+    Of a line longer than `MAX_RECORD` not much more than that is read; it is the last one until `drain` is called.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._window = io.BytesIO()  # ends lines at line feeds only, str.splitlines at eleven other characters too
+        self._size = 0
+        self._is_cut = False
+
+    def some(self, size: int = BLOCK) -> bytes:
+        """The next lines, of about *size* bytes or fewer; none at the end."""
+        self._refill()
+        block = self._window.read(size) + self._window.readline()
+        self._release()
+        return block
+
+    def take(self, count: int) -> list[bytes]:
+        """Some of the next lines, at most *count*; none at the end."""
+        self._refill()
+        lines = list(islice(self._window, count))
+        self._release()
+        return lines
+
+    def one(self) -> bytes:
+        """The next line; empty at the end."""
+        return b"".join(self.take(1))
+
+    def give_back(self, taken: bytes) -> None:
+        """Return what was taken last."""
+        if self._window.tell() >= len(taken):
+            self._window.seek(-len(taken), io.SEEK_CUR)
+        else:
+            self._window = io.BytesIO(taken + self._window.read())
+            self._size = len(self._window.getbuffer())
+
+    def drain(self) -> Iterator[bytes]:
+        """What is left in the file of the line that was cut."""
+        while self._is_cut:
+            block = self._file.readline(BLOCK)
+            self._is_cut = bool(block) and not block.endswith(b"\n")
+            yield block
+
+    def _release(self) -> None:
+        """Keep nothing that was taken: it may be as large as the largest record."""
+        if self._window.tell() == self._size:
+            self._window, self._size = io.BytesIO(), 0
+
+    def _refill(self) -> None:
+        if self._is_cut or self._window.tell() < self._size:
+            return
+        block = self._file.read(BLOCK)
+        if block and not block.endswith(b"\n"):
+            rest = self._file.readline(MAX_RECORD)
+            self._is_cut = len(rest) == MAX_RECORD and not rest.endswith(b"\n")
+            block += rest
+        self._window, self._size = io.BytesIO(block), len(block)
+
+
+def split(
+    block: bytes, width: int, dialect: Dialect = COMMAS, parts: list[bytes] | None = None
+) -> tuple[list[str], bool]:
+    """The fields of the sound records of *width* that a block begins with, a `RECORD_END` behind each.
+
+    Tells as well whether that is the whole block, or there is anything odd behind them. *parts* is the block as it is
+    split at its quotes, where that was done before; the list is used up.
+    """
+    mark = dialect.delimiter.encode()
+    parts, is_whole = _parts(block, mark, parts)
+    outer = b'"'.join(parts[::2])
+    if b"\r" in outer:
+        outer = outer.replace(b"\r\n", b"\n")
+    outside = outer.replace(mark, _FIELD_END).replace(b"\n", _ENDS).split(b'"')
+    if not all(outside[1:-1]):
+        outside[1:-1] = [part or b'"' for part in outside[1:-1]]
+    parts[::2] = outside[: len(parts) // 2 + 1]
+    # As bytes until here: nearly all is ASCII, and a single other character would double the memory of a text.
+    joined = b"".join(parts) + _ENDS * (is_whole and not block.endswith(b"\n"))
+    try:
+        plain = joined.decode(dialect.encoding)
+    except UnicodeDecodeError as error:
+        sound = joined[: error.start].rpartition(_ENDS)
+        plain, is_whole = b"".join(sound[:2]).decode(dialect.encoding), False
+    fields = plain.split(FIELD_END)
+    fields.pop()
+    if width == 1 and ("" in fields or b'""' in block):  # perhaps a blank line, which is no record
+        return [], False
+    ends = fields[width :: width + 1]
+    if len(fields) == len(ends) * (width + 1) and ends.count(RECORD_END) == len(ends) == plain.count(RECORD_END):
+        return fields, is_whole
+    end = 0
+    while fields.index(RECORD_END, end) == end + width:
+        end += width + 1
+    return fields[:end], False
+
+
+def count(block: bytes, width: int, dialect: Dialect = COMMAS, parts: list[bytes] | None = None) -> int | None:
+    """How many records `split` finds in a block, told in a third of the time; None where anything is odd."""
+    if width == 1:
+        fields, is_whole = split(block, width, dialect, parts)
+        return len(fields) // 2 if is_whole else None
+    mark = dialect.delimiter.encode()
+    parts, is_whole = _parts(block, mark, parts)
+    lines = b'"'.join(parts[::2]).removesuffix(b"\n").split(b"\n")
+    try:
+        block.decode(dialect.encoding)
+    except UnicodeDecodeError:
+        return None
+    return len(lines) if is_whole and {line.count(mark) for line in lines} == {width - 1} else None
+
+
+def _parts(block: bytes, mark: bytes, parts: list[bytes] | None) -> tuple[list[bytes], bool]:
+    """A block cut at its quotes, up to the last line in front of what cannot be sound; and whether that is all of it.
+
+    A sound block has what is outside quotes at every second place, and each of these parts is empty (a doubled
+    quote) or begins and ends with a separator. `csv` does not tell: it takes `a"b` for a field.
+    """
+    end = _odd_byte(block)
+    is_whole = end == len(block)
+    if not parts or not is_whole:
+        parts = block[:end].split(b'"')
+    if len(parts) % 2 == 0:
+        parts.pop()
+        is_whole = False
+    if not _are_separators(parts[::2], mark):
+        del parts[_odd_part(parts, mark) :]
+        is_whole = False
+    if not is_whole:
+        while len(parts) > 1 and b"\n" not in parts[-1]:
+            del parts[-2:]
+        parts[-1] = parts[-1][: parts[-1].rfind(b"\n") + 1]
+    return parts, is_whole
+
+
+def _odd_byte(block: bytes) -> int:
+    """Where the first byte stands that no sound record holds, or the end."""
+    odd = [block.index(byte) for byte in (b"\0", _FIELD_END, _RECORD_END) if byte in block]
+    if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
+        odd.append(next(_BARE_RETURN.finditer(block)).start())
+    return min(odd, default=len(block)) if len(block) <= MAX_FIELD else 0
+
+
+def _are_separators(outside: list[bytes], mark: bytes) -> bool:
+    """Whether each part that stands outside quotes is empty, or has separators where it meets them."""
+    ends = set(map(itemgetter(-1), filter(None, outside[:-1])))
+    begins = set(map(itemgetter(0), filter(None, outside[1:])))
+    return ends.issubset(mark + b"\n") and begins.issubset(mark + b"\r\n")
+
+
+def _odd_part(parts: list[bytes], mark: bytes) -> int:
+    """Which of these parts begins or ends with a quote that meets no separator, the first inside quotes."""
+    ends, begins = mark + b"\n", mark + b"\r\n"
+    for at in range(1, len(parts), 2):
+        if (parts[at - 1] and parts[at - 1][-1] not in ends) or (parts[at + 1] and parts[at + 1][0] not in begins):
+            return at
+    return len(parts)

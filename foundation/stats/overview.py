@@ -1,0 +1,254 @@
+"""Describe a database: its tables, its loads and what they refused, its content as digests, what needs attention."""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from foundation.display import table as html_table
+from foundation.errors import visible
+from foundation.query.query import Database
+from foundation.stats.columns import FIGURES, Examples, describe_tables, rows_of, told
+from foundation.stats.drift import drift
+from foundation.store.database import quote
+
+
+class Statistics(dict[str, Any]):
+    """What `stats --json` tells, which shows itself in a notebook as one table for each table of the database.
+
+    `examples` has for each check, by source and name, keys of some rows that break it.
+    """
+
+    examples: Examples
+
+    def _repr_html_(self) -> str:
+        columns = [
+            html_table(("column", *FIGURES, "most frequent"), rows_of(one), caption=f"{name}: {one['rows']:,} rows")
+            for name, one in self["tables"].items()
+        ]
+        return "".join([*columns, html_table(("source", "check", "rows that break it", "such as"), self.checks())])
+
+    def checks(self) -> list[list[Any]]:
+        """A row for each check: its source, its name, how many rows break it, keys of some of them."""
+        return [
+            [c["source"], c["name"], told(c["rows"], c), ", ".join(self.examples[c["source"], c["name"]])]
+            for c in self["checks"]
+        ]
+
+
+def describe(database: Database, only: Iterable[str] = (), *, exact: bool = False) -> Statistics:
+    """Tables with their columns, checks with the rows that break them, loads in order, all of one state of the data.
+
+    A column has `count`, `missing`, `distinct`, `least`, `greatest`, of numbers `mean` and `sd`, that of all rows, and
+    `frequent`: its ten most frequent values with their counts, when it has at most 1,000 different ones. Of a table of
+    more than 100,000 rows is told what its loads have kept, unless *exact*; what is not exact then is marked by
+    `approximate`: the estimated `distinct` of a column (None if there are many), or all of a table or check when
+    later files have changed rows. `drift` is that of the last run that loaded a file.
+    """
+    names = [name for name in database if name in set(only) or not only]
+    with database.snapshot():
+        tables, checks, examples = describe_tables(database, names, exact=exact)
+        statistics = Statistics(
+            tables=tables,
+            checks=checks,
+            loads=[load for load in loads(database) if load["source"] in names],
+            drift=[change for change in drift(database, _last_run(database)) if change["source"] in names],
+        )
+    statistics.examples = examples
+    return statistics
+
+
+def _last_run(database: Database) -> str:
+    sql = "SELECT run_id FROM _loads WHERE kind = 'file' AND status = 'complete' ORDER BY load_id DESC LIMIT 1"
+    found = database.rows(sql).fetchone()
+    return str(found[0]) if found else ""
+
+
+def content(database: Database) -> dict[str, str]:
+    """For each table the sha256 of its rows as JSON, in the order of the key, without where they came from."""
+    return {name: _content(database, name) for name, table in database.tables.items() if table.key}
+
+
+def _content(database: Database, name: str) -> str:
+    table, digest = database.tables[name], hashlib.sha256()
+    columns = ", ".join(map(quote, table.types))
+    rows = database.rows(f"SELECT {columns} FROM {quote(name)} ORDER BY {', '.join(map(quote, table.key))}")
+    digest.update(json.dumps([*table.types]).encode())
+    while some := rows.fetchmany(1_000):
+        digest.update(json.dumps(some)[1:-1].encode() + b", ")  # the same bytes whatever their number
+    return digest.hexdigest()
+
+
+def loads(database: Database, run_id: str | None = None) -> list[dict[str, Any]]:
+    """The loads of one run, or of all, oldest first; skipped files are left out unless a run is named."""
+    where, values = ("run_id = ?", (run_id,)) if run_id else ("status <> 'skipped'", ())
+    cursor = database.rows(f"SELECT * FROM _loads WHERE {where} ORDER BY load_id", values)
+    return [load | {"warnings": json.loads(load["warnings"])} for load in _mappings(cursor)]
+
+
+def loads_of(database: Database, run_id: str, source: str) -> list[dict[str, Any]]:
+    """What a run has to say of each file of a source: its load, or the one that had loaded it when it was skipped.
+
+    `called` is the source, with the name of the file if the run met several.
+    """
+    met = [load for load in loads(database, run_id) if load["source"] == source and load["kind"] == "file"]
+    last = {load["origin"]: load for load in loads(database) if load["kind"] == "file"}
+    told = [last[load["origin"]] if load["status"] == "skipped" else load for load in met]
+    names = [visible(Path(load["path"]).name, 80) for load in told]
+    return [
+        load | {"called": source if len(told) == 1 else f"{source}, {name}"}
+        for load, name in zip(told, names, strict=True)
+    ]
+
+
+def files_of(database: Database, run_id: str) -> list[dict[str, Any]]:
+    """What a run has to say of each file that it met, the sources in the order of their declaration."""
+    return [load for name in database.sources for load in loads_of(database, run_id, name)]
+
+
+REJECT_COLUMNS = ("source", "path", "record", "line", "stage", "code", "column", "value", "message", "status")
+
+
+def rejects(
+    database: Database,
+    *,
+    source: str | None = None,
+    code: str | None = None,
+    load_ids: Iterable[int] | None = None,
+    limit: int = -1,
+) -> Iterable[dict[str, Any]]:
+    """One mapping for each error of each reject, in the order they came; all, if *limit* is negative."""
+    where, values = _among({"r.source": source, "e.code": code}, load_ids)
+    cursor = database.rows(
+        f"""
+        SELECT r.source, r.path, record, line, stage, code, "column", value, message, r.status
+        FROM _rejects r JOIN _errors e USING (reject_id) JOIN _loads l USING (load_id)
+        WHERE {where} ORDER BY reject_id, number {f"LIMIT {limit:d}" if limit >= 0 else ""}
+        """,
+        values,
+    )
+    return (dict(zip(REJECT_COLUMNS, row, strict=True)) for row in cursor)
+
+
+def reasons(
+    database: Database,
+    *,
+    run_id: str | None = None,
+    source: str | None = None,
+    load_ids: Iterable[int] | None = None,
+) -> list[dict[str, Any]]:
+    """How often each reason stands among the rejects, the most frequent first, with one example of each."""
+    where, values = _among({"run_id": run_id, "r.source": source}, load_ids)
+    cursor = database.rows(
+        f"""
+        SELECT source, stage, code, "column", errors, line AS first_line, value, message FROM (
+            SELECT r.source, stage, code, "column", line, value, message,
+                   count(*) OVER alike AS errors, row_number() OVER (alike ORDER BY line, reject_id) AS nth
+            FROM _rejects r JOIN _errors e USING (reject_id) JOIN _loads l USING (load_id)
+            WHERE {where} WINDOW alike AS (PARTITION BY r.source, stage, code, "column")
+        ) WHERE nth = 1 ORDER BY errors DESC, 1, 2, 3, 4
+        """,
+        values,
+    )
+    return _mappings(cursor)
+
+
+def _among(wanted: dict[str, str | None], load_ids: Iterable[int] | None) -> tuple[str, list[str]]:
+    """The condition that all wanted values are those of a reject, and it is of one of the loads if any are given."""
+    given = {f"{name} = ?": value for name, value in wanted.items() if value is not None}
+    if load_ids is not None:
+        given["load_id IN (SELECT value FROM json_each(?))"] = json.dumps(list(load_ids))
+    return " AND ".join(given) or "1", list(given.values())
+
+
+def checks_of(database: Database, load_id: int) -> list[dict[str, Any]]:
+    """The checks of a load, each with the rows of it that break it."""
+    cursor = database.rows(
+        "SELECT source, name, value FROM _stats WHERE load_id = ? AND kind = 'check' ORDER BY name", (load_id,)
+    )
+    return [{"source": source, "name": name, "rows": rows} for source, name, rows in cursor]
+
+
+def chunks(database: Database, load_id: int) -> list[dict[str, Any]]:
+    """The steps of a load in order: records, seconds, resident bytes, and how many records were done then."""
+    cursor = database.rows(
+        "SELECT record_end, records, bytes, seconds, rss_bytes FROM _chunks WHERE load_id = ? ORDER BY chunk_id",
+        (load_id,),
+    )
+    return _mappings(cursor)
+
+
+def references(database: Database) -> list[dict[str, Any]]:
+    """For each reference how many rows hold it, and how many of its parents nobody refers to."""
+    told = []
+    for source in database.sources.values():
+        for column, parent in source.references.items():
+            key = quote(database.tables[parent].key[0])
+            child = quote(source.name)
+            alone = f"SELECT count(*) FROM {quote(parent)} WHERE {key} NOT IN (SELECT {quote(column)} FROM {child})"
+            (rows,) = database.rows(f"SELECT count({quote(column)}) FROM {child}").fetchone()
+            (without,) = database.rows(alone).fetchone()
+            told.append(
+                {"child": source.name, "column": column, "rows": rows, "parent": parent, "parents without": without}
+            )
+    return told
+
+
+def attention(database: Database, run_id: str) -> list[str]:
+    """What a reader of a run should look at first, in sentences, the gravest first."""
+    files = files_of(database, run_id)
+    points = [f"{load['called']} is {load['status']}" for load in files if load["status"] in ("refused", "stopped")]
+    points += [f"{load['called']}: {visible(w, 400)}" for load in files for w in load["warnings"]]
+    why = [reason for reason in reasons(database, run_id=run_id) if reason["stage"] != "file"]
+    why.sort(key=lambda reason: reason["stage"] == "relation")  # what waits for a parent is repaired with the parent
+    points += [
+        f"{r['source']}: {r['errors']:,} × {r['code']} {r['column'] or ''}".rstrip() + _first(r) for r in why[:6]
+    ]
+    if rest := why[6:]:
+        points.append(f"{len(rest):,} more reasons why records were refused, {sum(r['errors'] for r in rest):,} errors")
+    points += [f"{change['source']}: {change['told']}" for change in drift(database, run_id)]
+    points += [
+        f"{check['source']}: {check['share']:.0%} of {check['of']:,} rows break the check {check['name']}"
+        for check in broken_checks(database, files)
+        if check["share"] > 0.1
+    ]
+    return points
+
+
+def _first(reason: dict[str, Any]) -> str:
+    line = f" in line {reason['first_line']:,}" if reason["first_line"] else ""
+    return f", first{line}: {visible(reason['value'] or reason['message'], 60)}"
+
+
+def broken_checks(database: Database, files: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The checks that rows of these loads break, the greatest share first, each with keys of some of the rows."""
+    found = []
+    for load in files:
+        stored = load["inserted"] + load["updated"] + load["unchanged"]
+        keys = _examples(database, load["load_id"])
+        found += [
+            check
+            | {
+                "source": load["called"],
+                "of": stored,
+                "share": check["rows"] / stored,
+                "keys": keys.get(check["name"], [])[:3],
+            }
+            for check in checks_of(database, load["load_id"])
+            if check["rows"]
+        ]
+    return sorted(found, key=lambda check: -check["share"])
+
+
+def _examples(database: Database, load_id: int) -> dict[str, list[str]]:
+    """For each check keys, as text, of some rows of a load that broke it."""
+    found = database.rows("SELECT value FROM _stats WHERE load_id = ? AND kind = 'examples'", (load_id,)).fetchone()
+    kept = json.loads(found[0])["keys"] if found else {}
+    return {name: [", ".join(map(str, key)) for key in keys] for name, keys in kept.items()}
+
+
+def _mappings(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
+    names = [name for name, *_ in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]

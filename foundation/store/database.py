@@ -1,0 +1,351 @@
+"""One SQLite file: the tables of the sources, one transaction a chunk, and the ledger beside them.
+
+Never open, hash or copy the database with `open()` while a process has it open: closing such a handle drops the
+locks that SQLite holds on the file, and a commit can be lost (sqlite.org/howtocorrupt.html, section 2.2).
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from threading import Event
+from types import TracebackType
+from typing import Any, Self
+
+from foundation.errors import SchemaError, StoreError
+from foundation.schema.source import Source
+from foundation.store.lock import write_lock
+
+APPLICATION_ID = 0x466E6474  # "Fndt", in the header of the file
+_LEDGER_VERSION = 1
+_CACHE, _SORT_CACHE = -2_000, -500  # kilobytes of pages in memory; the first is SQLite's own default
+_WAL_PAGES = 8_000  # 32 MB: each time it is written back, the disk is waited for
+_PAUSE_S = 0.15  # between two times that it is written back beside a load
+_WORTH_WRITING = 2**22  # bytes still to be stored; for less the log is not written back meanwhile
+
+
+def quote(name: str) -> str:
+    """A name as SQL takes it; only names from declared sources are ever passed."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def now() -> str:
+    """The time in UTC, as it stands in the ledger."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn what SQLite reports into a StoreError that names the file."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}; {_remedy(error)}") from error
+
+
+def _remedy(error: sqlite3.Error) -> str:
+    name = getattr(error, "sqlite_errorname", "")
+    for begin, remedy in {
+        "SQLITE_FULL": "make room and run the same command again, it goes on where it stopped",
+        "SQLITE_IOERR": "look at the disk, then run the same command again, it goes on where it stopped",
+        "SQLITE_READONLY": "make the file and its folder writable",
+        "SQLITE_CANTOPEN": "the folder must be there, and it and the file be readable and writable",
+        "SQLITE_BUSY": "another program is writing to it; wait until it is done",
+        "SQLITE_NOTADB": "name a database that foundation made, or a new file",
+        "SQLITE_CORRUPT": "look at the disk; if the file is damaged, restore it or load the files into a new one",
+    }.items():
+        if name.startswith(begin):
+            return remedy
+    return "the database is as it was before"
+
+
+def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    """A connection in autocommit mode with foreign keys enforced; all connections come from here.
+
+    Raises StoreError when the file is not there (read only) or is not a database of this package.
+    """
+    if path.is_dir():
+        raise StoreError(f"{path}: a folder is there, and this takes a database file; a folder of Parquet is only read")
+    if read_only and not path.is_file():
+        raise StoreError(f"{path}: no such database; make it with foundation ingest DATA --db {path}")
+    if not path.parent.is_dir():
+        raise StoreError(f"{path}: the folder {path.parent} does not exist; make it first")
+    with told(path):
+        mode = "ro" if read_only else "rwc"
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=10
+        )
+        try:
+            connection.execute("PRAGMA foreign_keys = ON")
+            if connection.execute("PRAGMA foreign_keys").fetchone() != (1,):
+                raise StoreError(f"{path}: this SQLite does not enforce foreign keys; use a full build of it")
+            _require_ours(connection, path, read_only)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def scratch() -> sqlite3.Connection:
+    """A connection to a database of its own, in a file without a name that goes with it."""
+    connection = sqlite3.connect("", isolation_level=None)
+    for pragma in ("journal_mode = OFF", "synchronous = OFF", "temp_store = FILE", "cache_size = -16000"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def _require_ours(connection: sqlite3.Connection, path: Path, read_only: bool) -> None:
+    # One statement sees one state: another process may make the ledger at this moment.
+    mark, version, tables = connection.execute(
+        """
+        SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)
+        FROM pragma_application_id, pragma_user_version
+        """
+    ).fetchone()
+    if not tables and read_only:
+        raise StoreError(f"{path}: an empty database; load a delivery into it first")
+    if mark != APPLICATION_ID and tables:
+        raise StoreError(f"{path}: a database, but not one of foundation; name another file")
+    if tables and version != _LEDGER_VERSION:
+        raise StoreError(f"{path}: made by another version of foundation (ledger {version}); load into a new file")
+
+
+class Store:
+    """The database, open for writing by this process alone; `close` it or use it in a `with`."""
+
+    def __init__(self, path: Path, *, wait_s: float = 10) -> None:
+        self.path = path
+        self.is_rebuilding = False
+        self.connection = connect(path, read_only=False)  # first: no lock file is put beside what is not ours
+        with ExitStack() as undone:
+            undone.callback(self.connection.close)
+            self._lock = undone.enter_context(write_lock(path, wait_s=wait_s))
+            with told(path):
+                self._prepare()
+            undone.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(StoreError) if error else nullcontext():  # what went wrong first is to be told
+            self.close()
+
+    def close(self) -> None:
+        """Bring everything into the one file, on the disk, and let others write."""
+        try:
+            with told(self.path):
+                self.connection.execute("PRAGMA busy_timeout = 1000")  # who reads for longer leaves it to the next load
+                self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self.connection.close()
+            self._lock.close()
+
+    def _prepare(self) -> None:
+        # WAL: readers go on while a chunk is written. NORMAL: a power loss may take the last chunks with their
+        # checkpoints, which are then read again; `close` syncs everything.
+        (mode,) = self.connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise StoreError(f"{self.path}: no write-ahead log is possible there; use a local disk")
+        self.connection.execute("PRAGMA synchronous = NORMAL")
+        self.connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+        if not self.connection.execute("SELECT 1 FROM sqlite_schema WHERE name = '_runs'").fetchone():
+            with self.transaction():
+                for statement in _statements(files("foundation.store").joinpath("schema.sql").read_text("utf-8")):
+                    self.connection.execute(statement)
+                self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                self.connection.execute(f"PRAGMA user_version = {_LEDGER_VERSION}")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, part of the transaction around it if there is one; SQLite's errors become StoreErrors."""
+        if self.connection.in_transaction:
+            yield
+            return
+        with told(self.path):
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.connection.execute("COMMIT")
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+                raise
+
+    def execute(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> sqlite3.Cursor:
+        """One statement on the connection."""
+        with told(self.path):
+            return self.connection.execute(sql, parameters)
+
+    def prepare(self, source: Source) -> None:
+        """Make the source's table if it is not there; an empty one gets its indexes after its rows.
+
+        Raises SchemaError that tells the differences when the table was made from another declaration.
+        """
+        if found := self.differences(source):
+            raise SchemaError(
+                f"{self.path}: the table {source.name} was made from another declaration: {'; '.join(found)}. Carry it "
+                f"over with foundation migrate --db {self.path}, --dry-run to see what comes of it"
+            )
+        with self.transaction():
+            if not self.has(source.name):
+                self.execute(table_sql(source))
+            if not self.execute(f"SELECT 1 FROM {quote(source.name)} LIMIT 1").fetchone():
+                for name, _ in index_sql(source):
+                    self.execute(f"DROP INDEX IF EXISTS {quote(name)}")
+
+    def has(self, table: str) -> bool:
+        """Whether there is such a table."""
+        return self.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone() is not None
+
+    def differences(self, source: Source) -> list[str]:
+        """In words how the source is declared otherwise than the table that is there."""
+        found = self.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (source.name,)).fetchone()
+        if not found or found[0] == table_sql(source):
+            return []
+        with closing(scratch()) as connection:
+            connection.execute(table_sql(source))
+            wanted = _columns(connection, source.name)
+        there = _columns(self.connection, source.name)
+        before = {name: old for name in wanted if (old := name if name in there else source.renamed.get(name)) in there}
+        return [
+            *(f"{name} is new ({_in_words(column)})" for name, column in wanted.items() if name not in before),
+            *(f"{name} is gone" for name in there if name not in before.values()),
+            *(f"{name} was called {old}" for name, old in before.items() if name != old),
+            *(
+                f"{name} is {_in_words(wanted[name])} now, and was {_in_words(there[old])}"
+                for name, old in before.items()
+                if wanted[name] != there[old]
+            ),
+        ] or ["the columns stand in another order"]
+
+    @contextmanager
+    def rebuilding(self) -> Iterator[None]:
+        """One transaction in which tables may be taken away and made anew; references are seen to at its end.
+
+        Meanwhile SQLite refuses no row for its references: `is_rebuilding` tells who stores rows to look for himself.
+        """
+        self.is_rebuilding = True
+        self.execute("PRAGMA legacy_alter_table = ON")  # references to a table that is renamed stay as they are
+        try:
+            with self.unchecked(), self.transaction():
+                yield
+                if broken := self.execute("PRAGMA foreign_key_check").fetchone():
+                    raise SchemaError(
+                        f"{self.path}: rows of {broken[0]} refer to rows of {broken[2]} that no longer hold, and no "
+                        f"source declares {broken[0]}; name the file of its class with --sources"
+                    )
+        finally:
+            self.execute("PRAGMA legacy_alter_table = OFF")
+            self.is_rebuilding = False
+
+    @contextmanager
+    def unchecked(self) -> Iterator[None]:
+        """SQLite refuses no row for its references: who stores rows has to look for himself."""
+        self.execute("PRAGMA foreign_keys = OFF")
+        try:
+            yield
+        finally:
+            self.execute("PRAGMA foreign_keys = ON")
+
+    def build_indexes(self, source: Source, *, is_large: bool = False) -> None:
+        """Make the declared indexes that are not there; of a large table one by one, or their log would be long."""
+        statements = [sql for _, sql in index_sql(source)]
+        with self._sparing() if is_large else nullcontext():
+            for some in [[sql] for sql in statements] if is_large else [statements]:
+                with self.transaction():
+                    for sql in some:
+                        self.execute(sql)
+
+    @contextmanager
+    def _sparing(self) -> Iterator[None]:
+        """Keep few pages in memory: the entries of an index are sorted in as much, and no slower."""
+        self.execute("PRAGMA shrink_memory")
+        self.execute(f"PRAGMA cache_size = {_SORT_CACHE}")
+        try:
+            yield
+        finally:
+            self.execute(f"PRAGMA cache_size = {_CACHE}")
+
+    @contextmanager
+    def written_back(self, size: int) -> Iterator[None]:
+        """While about so many bytes are stored: write the log back from another thread, which waits for the disk."""
+        done = Event()
+
+        def write_back() -> None:
+            # What goes wrong here goes wrong again, and is told, where the log is written back at its end.
+            with suppress(sqlite3.Error), closing(connect(self.path, read_only=False)) as connection:
+                while not done.wait(_PAUSE_S):
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+        if size < _WORTH_WRITING:
+            yield
+            return
+        with ThreadPoolExecutor(1) as aside:
+            aside.submit(write_back)
+            try:
+                yield
+            finally:
+                done.set()
+
+    def reader(self) -> sqlite3.Connection:
+        """A second connection, to read in another thread while this one writes; it keeps few pages in memory."""
+        connection = connect(self.path, read_only=True)
+        connection.execute(f"PRAGMA cache_size = {_SORT_CACHE // 5}")
+        return connection
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one: `executescript` would commit what is open."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> dict[str, tuple[Any, ...]]:
+    """For each column its type, whether it is required, its place in the key, and the table that it refers to."""
+    parents = dict(connection.execute('SELECT "from", "table" FROM pragma_foreign_key_list(?)', (table,)))
+    listed = connection.execute('SELECT name, type, "notnull", pk FROM pragma_table_info(?)', (table,))
+    return {name: (*told, parents.get(name)) for name, *told in listed if name not in ("_load", "_record")}
+
+
+def _in_words(column: tuple[Any, ...]) -> str:
+    kind, required, key, parent = column
+    told = [kind, "required" if required else "optional", "key" if key else "", f"refers to {parent}" if parent else ""]
+    return ", ".join(filter(None, told))
+
+
+def table_sql(source: Source) -> str:
+    """The statement that makes the source's table."""
+    parts = []
+    for column in source.columns:
+        rule = " PRIMARY KEY" if (column.name,) == source.keys else ""
+        rule += " NOT NULL" if column.required else ""
+        if parent := source.references.get(column.name):
+            rule += f" REFERENCES {quote(parent)}"
+        parts.append(f"{quote(column.name)} {column.sql_type}{rule}")
+    # No reference to _loads: SQLite would look it up for every row, and scan all rows when a load is taken away.
+    parts += ['"_load" INTEGER NOT NULL', '"_record" INTEGER NOT NULL']
+    if len(source.keys) > 1:
+        parts.append(f"PRIMARY KEY ({', '.join(map(quote, source.keys))})")
+    return f"CREATE TABLE {quote(source.name)} (\n  " + ",\n  ".join(parts) + "\n) STRICT"
+
+
+def index_sql(source: Source) -> list[tuple[str, str]]:
+    """Name and statement of each declared index."""
+    named = [(f"idx_{source.name}_{'_'.join(columns)}", columns) for columns in source.indexes]
+    return [
+        (
+            name,
+            f"CREATE INDEX IF NOT EXISTS {quote(name)} ON {quote(source.name)} ({', '.join(map(quote, columns))})",
+        )
+        for name, columns in named
+    ]
