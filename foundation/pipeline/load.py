@@ -241,7 +241,6 @@ def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Lo
     with (
         known_parents(job.store, source, left) as parents,
         steps(path, source, reader, job.worker) as judged,
-        job.store.written_back(left),
     ):
         memory = Memory(limit=job.memory_limit)
         while step := judged.next(size):

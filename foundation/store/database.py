@@ -6,12 +6,10 @@ locks that SQLite holds on the file, and a commit can be lost (sqlite.org/howtoc
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
-from threading import Event
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,8 +21,6 @@ APPLICATION_ID = 0x466E6474  # "Fndt", in the header of the file
 _LEDGER_VERSION = 1
 _CACHE, _SORT_CACHE = -2_000, -500  # kilobytes of pages in memory; the first is SQLite's own default
 _WAL_PAGES = 8_000  # 32 MB: each time it is written back, the disk is waited for
-_PAUSE_S = 0.15  # between two times that it is written back beside a load
-_WORTH_WRITING = 2**22  # bytes still to be stored; for less the log is not written back meanwhile
 
 
 def quote(name: str) -> str:
@@ -271,27 +267,6 @@ class Store:
             yield
         finally:
             self.execute(f"PRAGMA cache_size = {_CACHE}")
-
-    @contextmanager
-    def written_back(self, size: int) -> Iterator[None]:
-        """While about so many bytes are stored: write the log back from another thread, which waits for the disk."""
-        done = Event()
-
-        def write_back() -> None:
-            # What goes wrong here goes wrong again, and is told, where the log is written back at its end.
-            with suppress(sqlite3.Error), closing(connect(self.path, read_only=False)) as connection:
-                while not done.wait(_PAUSE_S):
-                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-
-        if size < _WORTH_WRITING:
-            yield
-            return
-        with ThreadPoolExecutor(1) as aside:
-            aside.submit(write_back)
-            try:
-                yield
-            finally:
-                done.set()
 
     def reader(self) -> sqlite3.Connection:
         """A second connection, to read in another thread while this one writes; it keeps few pages in memory."""

@@ -290,18 +290,3 @@ def test_a_refused_database_is_not_kept_locked(db):
 def _remove_and_open(db: Path) -> None:
     db.unlink()
     Store(db, wait_s=0).close()
-
-
-def test_beside_a_long_load_the_log_is_written_back_before_it_is_full(tmp_path):
-    path = tmp_path / "x.db"
-    with Store(path) as store:
-        store.execute("CREATE TABLE long (text TEXT)")
-        store.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        size = path.stat().st_size
-        with store.written_back(10**9):
-            store.execute("INSERT INTO long VALUES (?)", ("x" * 100_000,))
-            assert path.stat().st_size == size
-            deadline = time.monotonic() + 10
-            while path.stat().st_size == size and time.monotonic() < deadline:
-                time.sleep(0.01)
-        assert path.stat().st_size > size + 90_000
