@@ -4,12 +4,7 @@ from pathlib import Path
 
 import pytest
 
-import foundation
 from tests.support.deliveries import SOUND, Row, line, write_delivery
-
-# One process runs many tests and keeps what they import: what it holds says nothing about the memory of a load.
-assert foundation.ingest.__kwdefaults__
-foundation.ingest.__kwdefaults__["memory_limit"] = 2_000_000_000
 
 
 @pytest.fixture

@@ -11,12 +11,13 @@ import foundation
 from foundation.errors import visible
 from tests.support.deliveries import write_delivery
 from tests.support.hostile import HOSTILE
+from tests.support.loading import ingest
 
 
 @pytest.fixture
 def db(tmp_path):
     orders = [{"city": text} for text in HOSTILE if text.strip()]
-    run = foundation.ingest(write_delivery(tmp_path / "data", clients=[{}], orders=orders), tmp_path / "x.db")
+    run = ingest(write_delivery(tmp_path / "data", clients=[{}], orders=orders), tmp_path / "x.db")
     with foundation.open(tmp_path / "x.db") as db:
         yield db, run
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
-import foundation
 from foundation.delivery.sample import Fault, write_sample
+from tests.support.loading import ingest
 
 COUNTS = {
     "clients": 15, "drivers": 60, "warehouses": 1, "orders": 300,
@@ -31,7 +31,7 @@ class Loaded(NamedTuple):
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
     folder = tmp_path_factory.mktemp("faulty")
     faults = write_sample(folder, orders=300, faults=0.1, seed=4)
-    foundation.ingest(folder, folder / "sample.db", chunk_size=request.param)
+    ingest(folder, folder / "sample.db", chunk_size=request.param)
     with closing(sqlite3.connect(folder / "sample.db")) as db:
         yield Loaded(folder, faults, db)
 
@@ -72,7 +72,7 @@ def test_faults_leave_the_other_records_as_they_are(tmp_path: Path) -> None:
 
 def test_clean_files_are_stored_whole(tmp_path: Path) -> None:
     faults = write_sample(tmp_path, orders=300)
-    run = foundation.ingest(tmp_path, tmp_path / "sample.db")
+    run = ingest(tmp_path, tmp_path / "sample.db")
 
     assert not faults
     assert {load.source: load.inserted for load in run.loads} == COUNTS

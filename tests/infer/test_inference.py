@@ -14,6 +14,7 @@ from foundation.delivery.sample import write_sample
 from foundation.infer.inference import draft
 from foundation.schema.source import Record, Source, load_sources
 from tests.support.inspection import query
+from tests.support.loading import ingest
 
 
 def write(folder: Path, name: str, header: str, *lines: object) -> Path:
@@ -37,7 +38,7 @@ def shape(source: Source) -> dict[str, object]:
 def rejected(path: Path) -> int:
     """How many records of the file the source in `my_sources.py` beside it refuses."""
     sources = load_sources(path.with_name("my_sources.py"))
-    run = foundation.ingest(path.parent, path.with_suffix(".db"), sources=sources, only=[path.stem])
+    run = ingest(path.parent, path.with_suffix(".db"), sources=sources, only=[path.stem])
     assert [load.read for load in run.loads if load.status == "complete"] != []
     return sum(load.rejected for load in run.loads)
 
@@ -64,7 +65,7 @@ def test_of_the_delivery_it_accepts_every_record(declared, sample, tmp_path):
     drafted(tmp_path / declared.file_name, foundation.SOURCES)
     sources = load_sources(tmp_path / "my_sources.py")
 
-    run = foundation.ingest(tmp_path, tmp_path / "all.db", sources=sources)
+    run = ingest(tmp_path, tmp_path / "all.db", sources=sources)
 
     assert {load.source for load in run.loads} == set(foundation.with_parents(foundation.SOURCES, [declared.name]))
     assert sum(load.rejected for load in run.loads) == 0
@@ -235,7 +236,7 @@ def test_a_file_in_a_dialect_of_its_own_is_proposed_with_it(ending, tmp_path, ca
     (tmp_path / "my_sources.py").write_text(capsys.readouterr().out, "utf-8")
     (source,) = load_sources(tmp_path / "my_sources.py")
     assert shape(source)["Betrag"] == (float, True, (), "1.234,56")
-    run = foundation.ingest(tmp_path, tmp_path / "x.db", sources=[source])
+    run = ingest(tmp_path, tmp_path / "x.db", sources=[source])
     assert [(load.status, load.read, load.rejected) for load in run.loads] == [("complete", 39, 0)]
     assert query(tmp_path / "x.db", f"SELECT DISTINCT Ort FROM {source.name}") == ["Köln, Süd"]
 
@@ -284,7 +285,7 @@ def test_a_proposal_that_refers_loads_with_what_it_refers_to(tmp_path):
     second = draft(path, load_sources(tmp_path / "my_sources.py")).text
     (tmp_path / "my_sources.py").write_text(first + second)
 
-    run = foundation.ingest(tmp_path, tmp_path / "all.db", sources=load_sources(tmp_path / "my_sources.py"))
+    run = ingest(tmp_path, tmp_path / "all.db", sources=load_sources(tmp_path / "my_sources.py"))
 
     assert [(load.source, load.inserted) for load in run.loads] == [("stations", 2), ("trips", 10)]
     assert query(tmp_path / "all.db", 'SELECT "table" FROM pragma_foreign_key_list(?)', "trips") == ["stations"]

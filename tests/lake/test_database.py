@@ -14,6 +14,7 @@ import foundation
 from foundation.cli import main
 from foundation.query.lineage import explain
 from foundation.stats.overview import describe, references, rejects
+from tests.support import loading
 from tests.support.deliveries import append
 from tests.whole.test_docs import run_python, run_shell
 
@@ -37,7 +38,7 @@ def client() -> Iterator[Client]:
 def places(client: Client, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The sample as a database and as a folder."""
     folder = tmp_path_factory.mktemp("places")
-    foundation.ingest(ROOT / "data/sample", folder / "sample.db")
+    loading.ingest(ROOT / "data/sample", folder / "sample.db")
     ingest(ROOT / "data/sample", folder / "lake", client=client, range_size=9_000)
     return folder / "sample.db", folder / "lake"
 
@@ -180,7 +181,7 @@ def test_rows_are_files_that_others_read(places):
 def test_what_does_not_hold_together_is_named(client, data, tmp_path):
     out, db = tmp_path / "out", tmp_path / "x.db"
     ingest(data, out, client=client)
-    foundation.ingest(data, db)
+    loading.ingest(data, db)
     with foundation.open(out) as lake, foundation.open(db) as database:
         assert lake.problems() == database.problems() == []
 

@@ -21,6 +21,7 @@ from bs4 import BeautifulSoup
 
 import foundation
 from foundation.cli import main
+from tests.support import loading
 from tests.support.deliveries import ALL, SOUND, append, write_file
 from tests.support.fault_score import batches, make_faultless
 from tests.support.inspection import counts, snapshot
@@ -85,7 +86,7 @@ def require_same(out: Path | str, db: Path) -> None:
 
 @pytest.mark.parametrize("size", [20_011, WHOLE] if IS_REAL else [701, WHOLE], ids="ranges of {} bytes".format)
 def test_a_delivery_is_the_same_as_in_sqlite(client, db, out, size):
-    wanted = foundation.ingest(DELIVERY, db)
+    wanted = loading.ingest(DELIVERY, db)
 
     run = ingest(DELIVERY, out, client=client, range_size=size)
 
@@ -107,7 +108,7 @@ def test_keys_and_references_are_joined_in_many_pieces_as_in_one(client, undistu
 
 @pytest.mark.parametrize("size", [150, 1_000], ids="ranges of {} bytes".format)
 def test_faults_of_every_stage_are_refused_as_in_sqlite(client, faulty_data, db, out, size):
-    foundation.ingest(faulty_data, db)
+    loading.ingest(faulty_data, db)
 
     ingest(faulty_data, out, client=client, range_size=size)
 
@@ -123,7 +124,7 @@ def test_the_corpus_of_faults_is_refused_as_in_sqlite(client, tmp_path):
             data.joinpath(f"{name}.csv").write_bytes(
                 batch[name].data if name in batch else (tmp_path / f"{name}.csv").read_bytes()
             )
-        foundation.ingest(data, db, memory_limit=2_000_000_000)
+        loading.ingest(data, db)
 
         ingest(data, out, client=client, range_size=1_200)
 
@@ -184,8 +185,8 @@ def test_another_delivery_is_not_mixed_with_that_which_is_there(client, data, ou
 
 
 def test_parents_that_come_later_release_their_children(client, faulty_data, db, out):
-    foundation.ingest(faulty_data, db, only=["orders", "feedback"])
-    foundation.ingest(faulty_data, db)
+    loading.ingest(faulty_data, db, only=["orders", "feedback"])
+    loading.ingest(faulty_data, db)
     ingest(faulty_data, out, client=client, only=["orders", "feedback"])
     assert held(out)[0]["orders"] == []
 
@@ -197,7 +198,7 @@ def test_parents_that_come_later_release_their_children(client, faulty_data, db,
 def test_a_file_that_is_refused_leaves_the_others(client, data, out, db):
     write_file(data, "drivers", "1,short\n").write_text("driver_id\n1\n")
     (data / "feedback.csv").unlink()
-    foundation.ingest(data, db)
+    loading.ingest(data, db)
 
     run = ingest(data, out, client=client)
 
@@ -216,7 +217,7 @@ def test_packed_files_and_other_dialects_are_read_as_into_sqlite(client, tmp_pat
     text = "town;people\n" + "".join(f'"Köln {n}\n{n}";{n}\n' for n in range(200)) + "Bonn;many\n"
     (tmp_path / "towns.csv.gz").write_bytes(gzip.compress(text.encode("cp1252")))
     for size in 300, WHOLE:
-        foundation.ingest(tmp_path, db, sources=[Town.__source__])
+        loading.ingest(tmp_path, db, sources=[Town.__source__])
         (load,) = ingest(tmp_path, f"{out}{size}", client=client, sources=[Town.__source__], range_size=size).loads
         (tmp_path / "towns.csv").write_bytes(text.encode("cp1252"))
         (tmp_path / "towns.csv.gz").unlink(missing_ok=True)
@@ -257,7 +258,7 @@ def test_both_folders_may_be_at_any_address(data, db):
     memory = fsspec.filesystem("memory")
     for path in data.iterdir():
         memory.pipe(f"/inbox/{path.name}", path.read_bytes())
-    foundation.ingest(data, db)
+    loading.ingest(data, db)
 
     with Client(processes=False, n_workers=1, dashboard_address=":0") as client:  # whose memory is that of this process
         ingest("memory://inbox", "memory://out/", client=client, range_size=500)
@@ -318,7 +319,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A delivery, and what is to become of it."""
     folder = tmp_path_factory.mktemp("undisturbed")
     data, db = shutil.copytree(ROOT / "data/sample", folder / "data"), folder / "test.db"
-    foundation.ingest(data, db)
+    loading.ingest(data, db)
     return data, db
 
 

@@ -17,6 +17,7 @@ from foundation.query.lineage import explain
 from foundation.reader.csv_writer import guard, unguard
 from tests.support.deliveries import header, line, write_delivery, write_file
 from tests.support.inspection import content, keys, open_rejects, query, snapshot
+from tests.support.loading import ingest
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def broken(tmp_path, db) -> Path:
         drivers=[{}],
         fleet_logs=[{"order_id": 1}, {"order_id": 2}, {"order_id": 3}],
     )
-    foundation.ingest(data, db)
+    ingest(data, db)
     return data
 
 
@@ -218,7 +219,7 @@ def told(db, table, key):
 @pytest.mark.parametrize("chunk_size", [1, 2, 1000])
 def test_a_stored_row_is_explained_down_to_its_bytes(tmp_path, db, chunk_size):
     data = write_delivery(tmp_path / "data", clients=[{}], orders=[{}] * 7)
-    foundation.ingest(data, db, chunk_size=chunk_size)
+    ingest(data, db, chunk_size=chunk_size)
     whole = (data / "orders.csv").read_bytes()
 
     for record in range(1, 8):

@@ -9,6 +9,7 @@ from foundation.cli import main
 from foundation.pipeline.migrate import migrate
 from foundation.schema.source import load_sources
 from tests.support.inspection import query
+from tests.support.loading import ingest
 
 DECLARED = """
 from pydantic import Field
@@ -33,7 +34,7 @@ def own(tmp_path):
 def loaded(tmp_path, own):
     write(tmp_path, '1,"a,b",1\n1,c,2\n2,c,300\n01,c,4\n3,d,x\n')
     db = tmp_path / "own.db"
-    foundation.ingest(tmp_path, db, sources=load_sources(own))
+    ingest(tmp_path, db, sources=load_sources(own))
     return db
 
 
@@ -54,7 +55,7 @@ def test_the_second_record_with_the_key_is_refused_and_others_are_stored(loaded)
 def test_a_later_file_updates_by_the_whole_key(tmp_path, own, loaded):
     write(tmp_path, '1,"a,b",9\n1,c,2\n4,c,5\n')
 
-    (load,) = foundation.ingest(tmp_path, loaded, sources=load_sources(own)).loads
+    (load,) = ingest(tmp_path, loaded, sources=load_sources(own)).loads
 
     assert (load.inserted, load.updated, load.unchanged) == (1, 1, 1)
     assert query(loaded, "SELECT price FROM lines ORDER BY invoice, item") == [9.0, 2.0, 300.0, 5.0]

@@ -16,9 +16,10 @@ from typing import Any
 import psutil
 import pytest
 
-from foundation import SOURCES, Load, SchemaError, SourceError, StoreError, ingest
+from foundation import SOURCES, Load, SchemaError, SourceError, StoreError
 from tests.support.deliveries import ALL, FAULTS, STORED, Row, append, header, line, write_delivery, write_file
 from tests.support.inspection import content, counted, counts, keys, open_rejects, query, reasons, snapshot
+from tests.support.loading import ingest
 from tests.support.processes import in_child, kill_at
 
 CHUNK_SIZES = [1, 2, 3, 7, 1000]

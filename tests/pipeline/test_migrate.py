@@ -15,6 +15,7 @@ from foundation.pipeline.migrate import migrate
 from foundation.schema.source import load_sources
 from foundation.store.database import connect
 from tests.support.inspection import query
+from tests.support.loading import ingest
 
 BIKES = """
 from datetime import datetime
@@ -51,7 +52,7 @@ def loaded(tmp_path):
         'trip_id,bike_id,started,price\n1,1,3/7/2025 8:48,"1.876,15"\n2,2,4/7/2025 9:00,"2,5"\n3,9,4/7/2025 9:00,1\n'
     )
     db = tmp_path / "own.db"
-    foundation.ingest(tmp_path, db, sources=declared(tmp_path))
+    ingest(tmp_path, db, sources=declared(tmp_path))
     return db
 
 
@@ -77,14 +78,14 @@ CHANGED = {
 def test_a_change_is_told_and_carried_over(tmp_path, loaded, bikes, told, counts):
     sources = declared(tmp_path, bikes)
     with pytest.raises(foundation.SchemaError, match="foundation migrate --db") as refusal:
-        foundation.ingest(tmp_path, loaded, sources=sources)
+        ingest(tmp_path, loaded, sources=sources)
 
     migrate(loaded, sources)
 
     assert told in str(refusal.value)
     assert accounted(loaded)["bikes"] == counts
     assert sum(accounted(loaded)["trips"]) == 3
-    assert foundation.ingest(tmp_path, loaded, sources=declared(tmp_path, bikes), only=["trips"]).status == "complete"
+    assert ingest(tmp_path, loaded, sources=declared(tmp_path, bikes), only=["trips"]).status == "complete"
 
 
 def test_a_renamed_column_keeps_its_values_and_its_rejects_are_read_by_the_old_name(tmp_path, loaded):

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from foundation import SOURCES, Record, StoreError, ingest
+from foundation import SOURCES, Record, StoreError
 from foundation.pipeline.revalidate import replay
 from foundation.store.database import Store
 from foundation.store.ledger import begin_run
 from tests.support.deliveries import append, header, line, write_delivery, write_file
 from tests.support.inspection import content, counted, counts, keys, open_rejects, query, reasons, snapshot
+from tests.support.loading import ingest
 from tests.support.processes import in_child, kill_at
 
 CLIENTS = SOURCES[0]

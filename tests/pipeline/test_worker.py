@@ -19,6 +19,7 @@ from foundation.delivery.sample import write_sample
 from foundation.pipeline import worker as ahead
 from tests.support.deliveries import write_delivery
 from tests.support.inspection import snapshot
+from tests.support.loading import ingest
 from tests.support.processes import in_child, kill_at
 
 
@@ -41,7 +42,7 @@ def delivery(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def alone(delivery: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What one process makes of it."""
     db = tmp_path_factory.mktemp("alone") / "test.db"
-    foundation.ingest(delivery, db, workers=1)
+    ingest(delivery, db, workers=1)
     return snapshot(db)
 
 
@@ -56,7 +57,7 @@ def workers(among: Iterable[psutil.Process] = ()) -> list[psutil.Process]:
 @pytest.mark.parametrize("chunk_size", [1, 7, 1_000])
 def test_two_processes_give_what_one_gives(delivery, alone, db, chunk_size):
     seen = set()
-    run = foundation.ingest(
+    run = ingest(
         delivery, db, chunk_size=chunk_size, workers=2,
         progress=lambda load, done, size: seen.update(worker.pid for worker in workers()),
     )  # fmt: skip
@@ -71,7 +72,7 @@ def test_a_small_file_is_read_by_the_one_process(delivery, db, monkeypatch):
     monkeypatch.setattr(ahead, "WORTH_IT", 8 * 2**20)
     seen: list[psutil.Process] = []
 
-    foundation.ingest(delivery, db, progress=lambda load, done, size: seen.extend(workers()))
+    ingest(delivery, db, progress=lambda load, done, size: seen.extend(workers()))
 
     assert seen == []
 
@@ -82,7 +83,7 @@ def test_a_worker_takes_over_where_many_records_are_refused(delivery, alone, db,
     monkeypatch.setattr(ahead, "_REFUSED", refused)
     seen = set()
 
-    foundation.ingest(
+    ingest(
         delivery, db, chunk_size=10,
         progress=lambda load, done, size: seen.update(worker.pid for worker in workers()),
     )  # fmt: skip
@@ -94,7 +95,7 @@ def test_a_worker_takes_over_where_many_records_are_refused(delivery, alone, db,
 def test_a_load_that_is_stopped_after_every_chunk_goes_on(delivery, alone, db):
     for _ in range(200):
         steps = count(1)
-        if foundation.ingest(delivery, db, chunk_size=50, is_stopped=lambda: next(steps) > 1).status == "complete":
+        if ingest(delivery, db, chunk_size=50, is_stopped=lambda: next(steps) > 1).status == "complete":
             break
 
     assert snapshot(db) == alone
@@ -106,21 +107,21 @@ def test_a_declaration_that_another_process_does_not_find_is_told(delivery, db, 
     sources = [replace(source, home=home) for source in foundation.SOURCES]
 
     with pytest.raises(FoundationError, match=rf"{home}: clients is declared otherwise by now; .* --workers 1"):
-        foundation.ingest(delivery, db, sources=sources)
+        ingest(delivery, db, sources=sources)
 
 
 @pytest.mark.parametrize("call", [1, 2, 9, 20])
 def test_a_load_that_is_killed_goes_on_and_its_worker_ends(delivery, alone, db, call):
     def load() -> None:
         kill_at("save_chunk", call)
-        foundation.ingest(delivery, db, chunk_size=50)
+        ingest(delivery, db, chunk_size=50)
 
     before = {process.pid for process in psutil.process_iter()}
     assert in_child(load) == -signal.SIGKILL
     _, left = psutil.wait_procs(workers(p for p in psutil.process_iter() if p.pid not in before), timeout=10)
 
     assert left == []
-    foundation.ingest(delivery, db, chunk_size=50)
+    ingest(delivery, db, chunk_size=50)
     assert snapshot(db) == alone
 
 
@@ -130,14 +131,14 @@ def test_a_worker_that_is_killed_is_told_and_the_load_goes_on(delivery, alone, d
             os.kill(worker.pid, signal.SIGKILL)
 
     with pytest.raises(FoundationError, match=r"clients.csv: the process that reads it has ended, perhaps for want of"):
-        foundation.ingest(delivery, db, chunk_size=1, progress=kill)
+        ingest(delivery, db, chunk_size=1, progress=kill)
 
-    foundation.ingest(delivery, db)
+    ingest(delivery, db)
     assert snapshot(db) == alone
 
 
 def test_an_error_of_the_worker_is_raised_where_it_is_waited_for(delivery, db, monkeypatch):
-    foundation.ingest(delivery, db, chunk_size=9, is_stopped=lambda: True)
+    ingest(delivery, db, chunk_size=9, is_stopped=lambda: True)
     real = json.dumps
 
     def spoil(thing: Any, **options: Any) -> str:
@@ -147,7 +148,7 @@ def test_an_error_of_the_worker_is_raised_where_it_is_waited_for(delivery, db, m
 
     monkeypatch.setattr(ahead.json, "dumps", spoil)
     with pytest.raises(FoundationError, match=r"clients.csv: it has changed since the load began"):
-        foundation.ingest(delivery, db)
+        ingest(delivery, db)
 
 
 def test_sources_of_a_file_are_read_beside_and_those_of_a_notebook_are_not(tmp_path, db):
@@ -162,7 +163,7 @@ def test_sources_of_a_file_are_read_beside_and_those_of_a_notebook_are_not(tmp_p
     (tmp_path / "odd.csv").write_text("odd_id\n1\n7\nx\n", encoding="utf-8")
     for sources, beside in (load_sources(file), 1), ([Here.__source__], 0):
         seen: list[psutil.Process] = []
-        (load,) = foundation.ingest(
+        (load,) = ingest(
             tmp_path,
             db,
             sources=sources,
@@ -182,14 +183,14 @@ def test_a_declaration_that_another_process_reads_otherwise_is_told(tmp_path, db
     (tmp_path / "odd.csv").write_text("odd_id\n1\n", encoding="utf-8")
 
     with pytest.raises(FoundationError, match="odd is declared otherwise by now"):
-        foundation.ingest(tmp_path, db, sources=sources)
+        ingest(tmp_path, db, sources=sources)
 
 
 def test_the_budget_counts_the_worker(tmp_path, db):
     data = write_delivery(tmp_path / "data", clients=[{}])
     peaks = []
     for number in (1, 2):
-        (load, *_) = foundation.ingest(data, db, workers=number, only=["clients"], again=True).loads
+        (load, *_) = ingest(data, db, workers=number, only=["clients"], again=True).loads
         peaks.append(load.peak_rss_bytes)
 
     assert peaks[1] > peaks[0] + 10_000_000

@@ -10,11 +10,12 @@ import pytest
 import foundation
 from foundation.query.cache import Cache
 from tests.support.deliveries import write_delivery
+from tests.support.loading import ingest
 
 
 @pytest.fixture
 def loaded(tmp_path, db):
-    foundation.ingest(write_delivery(tmp_path / "data", clients=[{}], orders=[{}, {}, {}]), db)
+    ingest(write_delivery(tmp_path / "data", clients=[{}], orders=[{}, {}, {}]), db)
     return db
 
 
@@ -72,7 +73,7 @@ def test_a_write_that_is_rolled_back_changes_no_answer(loaded):
 def test_a_load_is_seen_at_once(loaded, tmp_path):
     with foundation.open(loaded) as database:
         assert database["orders"].count() == 3
-        foundation.ingest(write_delivery(tmp_path / "more", orders=[{"key": 9}]), loaded)
+        ingest(write_delivery(tmp_path / "more", orders=[{"key": 9}]), loaded)
 
         assert database["orders"].count() == len(database["orders"].page()) == 4
 

@@ -14,6 +14,7 @@ from foundation.query.export import export
 from foundation.schema.source import in_order
 from tests.support.deliveries import write_delivery
 from tests.support.inspection import content, query
+from tests.support.loading import ingest
 
 
 class Thing(Record, table="Things", key="id", references={"above": "Things"}):
@@ -39,18 +40,18 @@ def things(tmp_path) -> foundation.Database:
     lines = ["id,above,share,seen,at,colour,word,Rank!", f"1,,1e-07,2025-01-30,2025-01-30 08:15:00,red,{quoted},"]
     lines += ["2,1,0.5,,2025-01-30 08:15:00,blue,NA,9"]
     (tmp_path / "Things.csv").write_text("\n".join(lines) + "\n", "utf-8", newline="")
-    run = foundation.ingest(tmp_path, tmp_path / "t.db", sources=THINGS)
+    run = ingest(tmp_path, tmp_path / "t.db", sources=THINGS)
     assert run.loads[0].inserted == 2
     with foundation.open(tmp_path / "t.db", sources=THINGS) as database:
         yield database
 
 
 def test_what_is_exported_as_csv_loads_again_to_the_same_content(data, db, tmp_path):
-    foundation.ingest(data, db)
+    ingest(data, db)
     with foundation.open(db) as database:
         export(database, tmp_path / "out", form="csv")
 
-    run = foundation.ingest(tmp_path / "out", tmp_path / "again.db")
+    run = ingest(tmp_path / "out", tmp_path / "again.db")
 
     assert sum(load.rejected for load in run.loads) == 0
     assert content(tmp_path / "again.db") == content(db)
@@ -102,7 +103,7 @@ def test_the_data_package_has_keys_references_and_constraints(things, tmp_path):
 
 
 def test_only_references_to_what_is_exported_are_told(data, db, tmp_path):
-    foundation.ingest(data, db)
+    ingest(data, db)
 
     assert (
         main(
@@ -132,7 +133,7 @@ def test_only_references_to_what_is_exported_are_told(data, db, tmp_path):
 
 
 def test_exporting_twice_gives_the_same_bytes(data, db, tmp_path):
-    foundation.ingest(data, db)
+    ingest(data, db)
     for out in ("a", "b"):
         main(["export", str(db), str(tmp_path / out), "--format", "jsonl"])
 
@@ -146,7 +147,7 @@ def test_exporting_twice_gives_the_same_bytes(data, db, tmp_path):
 def test_all_tables_show_one_state(tmp_path, db):
     """Rows that are loaded while a table is being written are in none of the files."""
     write_delivery(tmp_path / "data", clients=[{}], orders=[{}, {}])
-    foundation.ingest(tmp_path / "data", db)
+    ingest(tmp_path / "data", db)
     write_delivery(tmp_path / "data", clients=[{}, {}], orders=[{}, {}, {"client_id": 2}])
     with foundation.open(db) as database:
         stream, loaded = foundation.Query.stream, []
@@ -154,7 +155,7 @@ def test_all_tables_show_one_state(tmp_path, db):
         def load_meanwhile(query, chunk_size):
             yield from stream(query, chunk_size)
             if not loaded:
-                loaded.append(foundation.ingest(tmp_path / "data", db))
+                loaded.append(ingest(tmp_path / "data", db))
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(foundation.Query, "stream", load_meanwhile)
@@ -202,7 +203,7 @@ def _peak(folder: Path, count: int) -> int:
     with (folder / "Things.csv").open("w") as file:
         file.write("id,above,share,seen,at,colour,word,Rank!\n")
         file.writelines(f"{n},,0.5,,2025-01-30 08:15:00,red,word {n},\n" for n in range(1, count + 1))
-    foundation.ingest(folder, folder / "t.db", sources=THINGS, chunk_size=10_000)
+    ingest(folder, folder / "t.db", sources=THINGS, chunk_size=10_000)
     with foundation.open(folder / "t.db", sources=THINGS) as database:
         tracemalloc.start()
         try:

@@ -13,6 +13,7 @@ from pydantic import Field
 
 import foundation
 from foundation.errors import QueryError
+from tests.support.loading import ingest
 
 
 class Region(foundation.Record, table="regions", key="region_id"):
@@ -76,7 +77,7 @@ def make(folder: Path, things) -> Path:
     ):
         with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([header, *rows])
-    foundation.ingest(folder, folder / "x.db", sources=SOURCES)
+    ingest(folder, folder / "x.db", sources=SOURCES)
     return folder / "x.db"
 
 
@@ -180,7 +181,7 @@ def test_the_state_of_the_first_page_holds_or_the_change_is_told(db, tmp_path):
     streamed = next(stream)
     whole = [row["thing_id"] for row in query]
 
-    foundation.ingest(make_more(tmp_path), tmp_path / "x.db", sources=SOURCES)
+    ingest(make_more(tmp_path), tmp_path / "x.db", sources=SOURCES)
 
     with pytest.raises(QueryError, match="data has changed"):
         page.forward()
@@ -201,7 +202,7 @@ def test_streams_run_side_by_side_and_are_let_go_of(db, tmp_path):
     del two
 
     assert [len(chunk) for chunk in read] == [7, 11, 7]
-    foundation.ingest(make_more(tmp_path), tmp_path / "x.db", sources=SOURCES)
+    ingest(make_more(tmp_path), tmp_path / "x.db", sources=SOURCES)
     assert (tmp_path / "x.db-wal").stat().st_size == 0, "nobody holds an old state: the log was written back"
 
 

@@ -6,6 +6,7 @@ import foundation
 from foundation.errors import QueryError, StoreError
 from tests.support.deliveries import write_delivery
 from tests.support.inspection import query as sql
+from tests.support.loading import ingest
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def orders(tmp_path, db):
         }
         for n in range(13)
     ]
-    foundation.ingest(write_delivery(tmp_path / "data", clients=[{}], orders=rows), db)
+    ingest(write_delivery(tmp_path / "data", clients=[{}], orders=rows), db)
     with foundation.open(db) as database:
         yield database["orders"]
 
@@ -81,7 +82,7 @@ def test_a_page_knows_how_many_rows_there_are_in_all(orders):
 
 def test_the_total_of_a_table_is_that_of_its_rows_whatever_was_loaded(orders, tmp_path, db):
     for rows in ([{"key": 1, "city": "Delhi"}, {"key": 99}, {"key": 100, "amount": "-1"}], [{"key": 99}]):
-        foundation.ingest(write_delivery(tmp_path / "more", orders=rows), db)
+        ingest(write_delivery(tmp_path / "more", orders=rows), db)
 
         assert [orders.count()] == sql(db, "SELECT count(*) FROM orders")
     assert orders.count() == 14
@@ -118,7 +119,7 @@ def test_what_is_no_token_is_refused(orders, token):
 
 def test_a_token_is_stale_once_the_data_has_changed(orders, tmp_path, db):
     token = orders.page(2).next
-    foundation.ingest(write_delivery(tmp_path / "more", clients=[{"key": 2}]), db)
+    ingest(write_delivery(tmp_path / "more", clients=[{"key": 2}]), db)
 
     with pytest.raises(QueryError, match="data has changed"):
         orders.page(2, after=token)

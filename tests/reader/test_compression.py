@@ -21,6 +21,7 @@ from foundation.reader.compression import paths_of, zstd
 from foundation.reader.reader import Reader
 from foundation.schema.source import Source
 from tests.support.inspection import query, snapshot
+from tests.support.loading import ingest
 from tests.support.processes import in_child, kill_at
 
 BIG = 100_000  # records: more than is read at a time
@@ -49,7 +50,7 @@ SALES = source()
 
 
 def load(data: Path, declared: Source = SALES, **more):
-    run = foundation.ingest(data, data / "x.db", sources=[declared], **more)
+    run = ingest(data, data / "x.db", sources=[declared], **more)
     return [(one.status, one.read, one.inserted, one.updated, one.unchanged, one.rejected) for one in run.loads]
 
 
@@ -124,7 +125,7 @@ def test_a_broken_packed_file_is_refused_before_its_first_record(tmp_path, endin
     path = tmp_path / f"sales.csv{ending}"
     path.write_bytes(spoil(PACK[ending](text(1, BIG).encode())))
 
-    run = foundation.ingest(tmp_path, tmp_path / "x.db", sources=[SALES], chunk_size=7)
+    run = ingest(tmp_path, tmp_path / "x.db", sources=[SALES], chunk_size=7)
 
     assert [one.status for one in run.loads] == ["refused"]
     assert words in run.loads[0].warnings[0]
@@ -146,7 +147,7 @@ def test_a_bomb_is_refused_and_costs_no_memory(tmp_path, ending):
 
     with Watch(os.getpid()) as memory:
         before = memory.restart()
-        run = foundation.ingest(tmp_path, tmp_path / "x.db", sources=[declared])
+        run = ingest(tmp_path, tmp_path / "x.db", sources=[declared])
 
     assert "more than 200,000,000 bytes when it is unpacked; if that is right" in run.loads[0].warnings[0]
     assert memory.peak - before < 50_000_000
@@ -167,7 +168,7 @@ def test_a_packed_file_beside_the_plain_one_is_left_out_and_said_so(tmp_path):
     (tmp_path / "sales.csv").write_text(text(1, 3))
     (tmp_path / "sales.csv.gz").write_bytes(gzip.compress(text(1, 9).encode()))
 
-    run = foundation.ingest(tmp_path, tmp_path / "x.db", sources=[SALES])
+    run = ingest(tmp_path, tmp_path / "x.db", sources=[SALES])
 
     assert [(one.read, one.warnings) for one in run.loads] == [
         (3, ["sales.csv.gz is there, too, and left out: keep one of them"])
@@ -199,7 +200,7 @@ MONTHS = source(files="sales/*.csv")
 
 
 def test_each_file_is_a_load_of_its_own_in_the_order_of_the_names(months):
-    run = foundation.ingest(months, months / "x.db", sources=[MONTHS])
+    run = ingest(months, months / "x.db", sources=[MONTHS])
 
     assert [Path(one.path).name for one in run.loads] == ["2025-01.csv", "2025-02.csv", "2025-03.csv", "2025-04.csv.gz"]
     assert [(one.status, one.inserted) for one in run.loads] == [("complete", 5)] * 4
@@ -242,7 +243,7 @@ def test_of_a_folder_the_broken_file_is_refused_and_the_rest_is_loaded(months, c
 
 def test_a_pattern_without_a_file_is_refused_in_words(tmp_path):
     with pytest.raises(SourceError, match=r"none of sales/\*\.csv is there, but nothing at all"):
-        foundation.ingest(tmp_path, tmp_path / "x.db", sources=[MONTHS])
+        ingest(tmp_path, tmp_path / "x.db", sources=[MONTHS])
 
 
 @pytest.mark.parametrize("files", ["/etc/*.csv", "../*.csv", "a/../../b.csv"])
@@ -259,7 +260,7 @@ def test_a_pattern_is_one_that_can_be_looked_for(months):
 
 @pytest.mark.parametrize("call", range(1, 9))
 def test_killed_at_any_chunk_several_packed_files_come_to_the_same(months, call):
-    foundation.ingest(months, months / "whole.db", sources=[MONTHS], chunk_size=3)
+    ingest(months, months / "whole.db", sources=[MONTHS], chunk_size=3)
 
     def die() -> None:
         kill_at("save_chunk", call)
@@ -358,7 +359,7 @@ def test_a_file_in_another_dialect_than_declared_is_refused_in_words(tmp_path, k
 def test_another_encoding_than_utf_8_is_told_once(tmp_path):
     (tmp_path / "sales.csv").write_bytes(text(1, 30).encode("cp1252"))
 
-    run = foundation.ingest(tmp_path, tmp_path / "x.db", sources=[SALES])
+    run = ingest(tmp_path, tmp_path / "x.db", sources=[SALES])
 
     assert run.loads[0].rejected == 30
     assert run.loads[0].warnings == [

@@ -18,6 +18,7 @@ from foundation.report.provenance.crate import NAME, PROFILE, read_manifest
 from foundation.report.provenance.inputs import commit, digest_of
 from foundation.stats.overview import content
 from tests.support.deliveries import STORED
+from tests.support.loading import ingest
 
 ROOT = Path(__file__).parents[2]
 Graph = dict[str, dict[str, Any]]
@@ -182,8 +183,8 @@ def digests_of(db: Path) -> dict[str, str]:
 
 def test_content_does_not_depend_on_how_it_came_about(tmp_path, faulty_data):
     for name, chunk_size in {"a": 1_000, "b": 1, "c": 3}.items():
-        foundation.ingest(faulty_data, tmp_path / f"{name}.db", chunk_size=chunk_size)
-    foundation.ingest(faulty_data, tmp_path / "c.db", again=True)
+        ingest(faulty_data, tmp_path / f"{name}.db", chunk_size=chunk_size)
+    ingest(faulty_data, tmp_path / "c.db", again=True)
 
     a, b, c = (digests_of(tmp_path / f"{name}.db") for name in "abc")
 
@@ -203,7 +204,7 @@ def test_content_does_not_depend_on_how_it_came_about(tmp_path, faulty_data):
     ],
 )
 def test_any_change_of_a_row_changes_the_content_of_its_table_alone(data, db, change):
-    foundation.ingest(data, db)
+    ingest(data, db)
     before = digests_of(db)
     with closing(sqlite3.connect(db, isolation_level=None)) as connection:
         connection.execute(change)
@@ -214,7 +215,7 @@ def test_any_change_of_a_row_changes_the_content_of_its_table_alone(data, db, ch
 
 
 def test_where_a_row_came_from_is_no_content(data, db):
-    foundation.ingest(data, db)
+    ingest(data, db)
     before = digests_of(db)
     with closing(sqlite3.connect(db, isolation_level=None)) as connection:
         connection.execute("UPDATE orders SET _load = 99, _record = 99")

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-import foundation
 from foundation import Format, Record, SchemaError
 from foundation.schema.formats import guess
 from tests.support.inspection import query
+from tests.support.loading import ingest
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ class Sale(Record, table="sales", key="id"):
 def load(folder, *lines):
     text = "".join(f"{line}\n" for line in ("id,at,due,amount", *lines))
     (folder / "sales.csv").write_text(text, "utf-8")
-    return foundation.ingest(folder, folder / "s.db", sources=[Sale.__source__])
+    return ingest(folder, folder / "s.db", sources=[Sale.__source__])
 
 
 def test_what_is_written_in_a_declared_format_is_stored_in_the_usual_one(tmp_path):

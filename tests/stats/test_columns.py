@@ -17,6 +17,7 @@ from foundation.stats import overview as stats
 from foundation.store import database
 from tests.support.deliveries import append, line, write_delivery, write_file
 from tests.support.inspection import query
+from tests.support.loading import ingest
 from tests.support.processes import in_child, kill_at
 
 
@@ -64,13 +65,13 @@ def require_same(table, read):
 def test_kept_figures_are_those_of_the_rows(delivery, db, workers, chunk_size, monkeypatch):
     monkeypatch.setattr(ahead, "WORTH_IT", 0)
     monkeypatch.setattr(ahead, "_PATIENCE_S", 10)
-    foundation.ingest(delivery, db, workers=workers, chunk_size=chunk_size)
+    ingest(delivery, db, workers=workers, chunk_size=chunk_size)
 
     assert set(described(db).values()) == {False}
 
 
 def test_nothing_is_read_of_a_large_table(delivery, db):
-    foundation.ingest(delivery, db)
+    ingest(delivery, db)
     with foundation.open(db) as opened:
         asked = []
         opened.connection.set_trace_callback(asked.append)
@@ -85,9 +86,9 @@ def test_a_file_that_grows_is_told_of_as_a_whole(delivery, db):
     whole = (delivery / "orders.csv").read_bytes()
     half = whole.index(b"\n750,") + 1
     (delivery / "orders.csv").write_bytes(whole[:half])
-    foundation.ingest(delivery, db)
+    ingest(delivery, db)
     (delivery / "orders.csv").write_bytes(whole)
-    run = foundation.ingest(delivery, db)
+    run = ingest(delivery, db)
 
     assert 500 < next(load.read for load in run.loads if load.source == "orders") < 1_000
     assert set(described(db).values()) == {False}
@@ -97,25 +98,25 @@ def test_rows_that_were_counted_twice_are_marked_though_they_are_as_many_as_ther
     for keys, city in (range(1, 11), "Pune"), (range(11, 21), "Pune"), (range(11, 21), "Agra"):
         data = write_delivery(tmp_path / "data")
         write_file(data, "clients", *({"key": key, "city": city} for key in keys))
-        foundation.ingest(data, db, only=["clients"])
+        ingest(data, db, only=["clients"])
 
     assert described(db)["clients"]
 
 
 def test_a_file_loaded_anew_is_told_of_as_it_is_now(delivery, db):
-    foundation.ingest(delivery, db)
+    ingest(delivery, db)
     records = (delivery / "orders.csv").read_bytes()
     (delivery / "orders.csv").write_bytes(records.replace(b",Pending,", b",Failed,"))
-    foundation.ingest(delivery, db)
+    ingest(delivery, db)
 
     assert not described(db)["orders"]
 
 
 def test_rows_that_a_smaller_file_has_changed_are_marked(tmp_path, db):
     data = write_delivery(tmp_path / "data", clients=[{} for _ in range(20)])
-    foundation.ingest(data, db)
+    ingest(data, db)
     write_file(data, "clients", {"city": "Agra"}, {"city": "Agra"}, {"key": 21})
-    foundation.ingest(data, db)
+    ingest(data, db)
 
     with foundation.open(db) as opened:
         told = stats.describe(opened, ["clients"])
@@ -133,7 +134,7 @@ def test_files_that_have_no_key_in_common_are_added_up(tmp_path, db):
     for number in range(3):
         data = write_delivery(tmp_path / "data")
         write_file(data, "clients", *({"key": number * 5 + n} for n in range(1, 6)))
-        foundation.ingest(data, db, only=["clients"])
+        ingest(data, db, only=["clients"])
 
     assert not described(db)["clients"]
 
@@ -141,7 +142,7 @@ def test_files_that_have_no_key_in_common_are_added_up(tmp_path, db):
 def stop_and_go(delivery, db, **options):
     for _ in range(500):
         steps = count(1)
-        run = foundation.ingest(delivery, db, chunk_size=100, is_stopped=lambda: next(steps) > 4, **options)
+        run = ingest(delivery, db, chunk_size=100, is_stopped=lambda: next(steps) > 4, **options)
         if run.status == "complete":
             return
     pytest.fail("the load has come to no end")
@@ -157,15 +158,15 @@ def test_a_load_that_was_stopped_is_told_of_as_a_whole(delivery, db, workers, mo
 
 
 def test_a_load_that_was_killed_is_told_of_by_what_is_there_and_after_it_went_on_as_a_whole(delivery, db):
-    foundation.ingest(delivery, db)
+    ingest(delivery, db)
 
     def load():
         kill_at("save_chunk", 3)
-        foundation.ingest(delivery, db, chunk_size=20, again=True)
+        ingest(delivery, db, chunk_size=20, again=True)
 
     assert in_child(load) == -signal.SIGKILL
     between = described(db)
-    foundation.ingest(delivery, db)
+    ingest(delivery, db)
 
     assert [name for name, is_marked in between.items() if is_marked] == ["clients"]
     assert set(described(db).values()) == {False}
@@ -174,7 +175,7 @@ def test_a_load_that_was_killed_is_told_of_by_what_is_there_and_after_it_went_on
 def test_a_first_load_that_was_killed_is_read(delivery, db):
     def load():
         kill_at("save_chunk", 1)
-        foundation.ingest(delivery, db, chunk_size=50)
+        ingest(delivery, db, chunk_size=50)
 
     in_child(load)
 
@@ -184,9 +185,9 @@ def test_a_first_load_that_was_killed_is_read(delivery, db):
 def test_what_was_released_and_repaired_is_told_of(tmp_path, db):
     orders = [{}, {"client_id": 2}, {"client_id": 2, "amount": "-1"}, {"amount": "x"}, {"client_id": 3}]
     data = write_delivery(tmp_path / "data", clients=[{}], orders=orders)
-    foundation.ingest(data, db)
+    ingest(data, db)
     append(data / "clients.csv", line("clients", 2))
-    foundation.ingest(data, db)
+    ingest(data, db)
     assert not described(db)["orders"]
 
     main(["rejects", "--db", str(db), "--export", str(tmp_path / "out")])
@@ -205,7 +206,7 @@ def test_a_database_made_before_figures_were_kept_is_read(delivery, db, monkeypa
     assert "value   ANY" in ledger
     statements = database._statements
     monkeypatch.setattr(database, "_statements", lambda script: statements(script.replace(" ANY ", " INTEGER ")))
-    foundation.ingest(delivery, db)
+    ingest(delivery, db)
 
     assert set(query(db, "SELECT DISTINCT kind FROM _stats")) == {"check"}
     assert set(described(db).values()) == {False}
@@ -223,7 +224,7 @@ def test_a_check_that_is_declared_otherwise_by_now_is_counted_anew(tmp_path, db)
         )
         sources[rule] = foundation.load_sources(file)
     (tmp_path / "odd.csv").write_text("odd_id,size\n1,1\n2,2\n3,3\n", encoding="utf-8")
-    foundation.ingest(tmp_path, db, sources=sources["size > 1"], workers=1)
+    ingest(tmp_path, db, sources=sources["size > 1"], workers=1)
 
     for rule, wanted in ("size > 1", [1]), ("size > 2", [1, 2]):
         described(db, sources[rule])
@@ -235,9 +236,9 @@ def test_a_check_that_is_declared_otherwise_by_now_is_counted_anew(tmp_path, db)
 
 def test_a_check_that_looks_at_a_table_that_has_changed_is_marked(tmp_path, db):
     data = write_delivery(tmp_path / "data", clients=[{}], drivers=[{}], orders=[{}], fleet_logs=[{}])
-    foundation.ingest(data, db)
+    ingest(data, db)
     write_file(data, "drivers", {"status": "Inactive"})
-    foundation.ingest(data, db)
+    ingest(data, db)
 
     with foundation.open(db) as opened:
         marked = {check["name"] for check in stats.describe(opened, ["fleet_logs"])["checks"] if "approximate" in check}
@@ -246,7 +247,7 @@ def test_a_check_that_looks_at_a_table_that_has_changed_is_marked(tmp_path, db):
 
 
 def test_what_migrate_has_carried_over_is_told_of(delivery, db):
-    foundation.ingest(delivery, db)
+    ingest(delivery, db)
     before = described(db)
     orders = next(source for source in foundation.SOURCES if source.name == "orders")
     columns = tuple(replace(c, required=False) if c.name == "amount" else c for c in orders.columns)
@@ -268,5 +269,5 @@ def test_values_of_a_validator_of_ones_own_do_not_stop_a_load(tmp_path, db):
     (tmp_path / "odd.csv").write_text("odd_id,size\n" + "".join(f"{n},{n}\n" for n in range(1, 2_000)), "utf-8")
     sources = foundation.load_sources(file)
 
-    assert foundation.ingest(tmp_path, db, sources=sources).status == "complete"
+    assert ingest(tmp_path, db, sources=sources).status == "complete"
     assert described(db, sources) == {"odd": False}

@@ -6,6 +6,7 @@ import foundation
 from foundation.cli import main
 from foundation.stats import overview as stats
 from tests.support.deliveries import append, line, write_delivery, write_file
+from tests.support.loading import ingest
 
 
 def clients(number=100, **values):
@@ -18,15 +19,15 @@ def drifted(tmp_path, db, source, *deliveries):
     parents = [{} for _ in range(200)]
     for rows in deliveries:
         files = {"clients": parents, "orders": parents, "drivers": parents} | {source: rows}
-        run = foundation.ingest(write_delivery(tmp_path / "data", **files), db)
+        run = ingest(write_delivery(tmp_path / "data", **files), db)
     with foundation.open(db) as opened:
         return [(d["source"], d["column"], d["what"], d["told"]) for d in stats.drift(opened, run.run_id)]
 
 
 def test_the_same_again_has_not_drifted(tmp_path, db):
     data = write_delivery(tmp_path / "data", clients=clients())
-    foundation.ingest(data, db)
-    run = foundation.ingest(data, db, again=True)
+    ingest(data, db)
+    run = ingest(data, db, again=True)
 
     with foundation.open(db) as opened:
         assert stats.drift(opened, run.run_id) == []
@@ -81,9 +82,9 @@ def test_values_outside_the_range_seen_before(tmp_path, db, column, low, high, n
 
 def test_what_was_added_to_a_file_is_compared_with_what_was_there(tmp_path, db):
     data = write_delivery(tmp_path / "data", clients=clients())
-    foundation.ingest(data, db)
+    ingest(data, db)
     append(data / "clients.csv", line("clients", 500, city="Surat"))
-    run = foundation.ingest(data, db)
+    run = ingest(data, db)
 
     with foundation.open(db) as opened:
         assert [d["told"] for d in stats.drift(opened, run.run_id)] == ["city: 1 new values: Surat"]
@@ -91,9 +92,9 @@ def test_what_was_added_to_a_file_is_compared_with_what_was_there(tmp_path, db):
 
 def test_what_has_drifted_needs_attention_and_is_shown(tmp_path, db, capsys):
     data = write_delivery(tmp_path / "data", clients=clients())
-    foundation.ingest(data, db)
+    ingest(data, db)
     write_file(data, "clients", *clients(200, city=lambda n: "Su\u202erat"))
-    run = foundation.ingest(data, db)
+    run = ingest(data, db)
 
     main(["stats", "--db", str(db)])
 

@@ -7,11 +7,12 @@ import pytest
 import foundation
 from foundation.stats import overview as stats
 from tests.support.deliveries import FAULTS, write_delivery
+from tests.support.loading import ingest
 
 
 @pytest.fixture
 def database(faulty_data, db):
-    foundation.ingest(faulty_data, db)
+    ingest(faulty_data, db)
     with foundation.open(db) as opened:
         yield opened
 
@@ -33,7 +34,7 @@ def test_columns_are_described_by_what_is_in_them(database):
 
 def test_checks_count_the_rows_that_break_them(tmp_path, db):
     orders = [{}, {"status": "Failed"}, {"amount": "0"}, {"actual_delivery_date": ""}]
-    foundation.ingest(write_delivery(tmp_path / "data", clients=[{"pincode": "11001"}], orders=orders), db)
+    ingest(write_delivery(tmp_path / "data", clients=[{"pincode": "11001"}], orders=orders), db)
 
     with foundation.open(db) as opened:
         broken = {check["name"]: check["rows"] for check in stats.describe(opened)["checks"] if check["rows"]}
@@ -50,7 +51,7 @@ def test_checks_count_the_rows_that_break_them(tmp_path, db):
 def test_the_most_frequent_values_come_first_and_the_spread_of_large_numbers_is_kept(tmp_path, db):
     amounts = [1e12 + n % 3 for n in range(7)]
     orders = [{"amount": f"{amount:.0f}", "city": "Goa" if n % 3 else "Pune"} for n, amount in enumerate(amounts)]
-    foundation.ingest(write_delivery(tmp_path / "data", clients=[{}], orders=orders), db)
+    ingest(write_delivery(tmp_path / "data", clients=[{}], orders=orders), db)
 
     with foundation.open(db) as opened:
         columns = stats.describe(opened)["tables"]["orders"]["columns"]
@@ -62,7 +63,7 @@ def test_the_most_frequent_values_come_first_and_the_spread_of_large_numbers_is_
 
 def test_a_check_names_rows_that_break_it(tmp_path, db):
     orders = [{"amount": "0" if n % 2 else "5"} for n in range(9)]
-    foundation.ingest(write_delivery(tmp_path / "data", clients=[{}], orders=orders), db)
+    ingest(write_delivery(tmp_path / "data", clients=[{}], orders=orders), db)
 
     with foundation.open(db) as opened:
         examples = stats.describe(opened).examples
@@ -73,7 +74,7 @@ def test_a_check_names_rows_that_break_it(tmp_path, db):
 
 def test_statistics_show_themselves_with_every_value_as_text(tmp_path, db):
     orders = [{"city": "<b>Goa</b>"}, {"city": "<b>Goa</b>"}]
-    foundation.ingest(write_delivery(tmp_path / "data", clients=[{}], orders=orders), db)
+    ingest(write_delivery(tmp_path / "data", clients=[{}], orders=orders), db)
 
     with foundation.open(db) as opened:
         shown = stats.describe(opened, ["orders"])._repr_html_()
@@ -110,7 +111,7 @@ def test_references_count_the_parents_that_nobody_refers_to(database):
 
 
 def test_a_skipped_file_is_told_of_by_the_load_that_read_it(database, faulty_data, db):
-    again = foundation.ingest(faulty_data, db)
+    again = ingest(faulty_data, db)
 
     load = stats.loads_of(database, again.run_id, "orders")[0]
 
@@ -119,7 +120,7 @@ def test_a_skipped_file_is_told_of_by_the_load_that_read_it(database, faulty_dat
 
 def test_a_refused_file_comes_first_among_what_needs_attention(faulty_data, db):
     (faulty_data / "drivers.csv").write_bytes(b"")
-    run = foundation.ingest(faulty_data, db)
+    run = ingest(faulty_data, db)
 
     with foundation.open(db) as opened:
         points = stats.attention(opened, run.run_id)

@@ -10,10 +10,11 @@ from typing import Literal
 
 import pytest
 
-from foundation import SOURCES, Record, SchemaError, StoreError, ingest
+from foundation import SOURCES, Record, SchemaError, StoreError
 from foundation.store.database import Store, connect
 from tests.support.deliveries import ALL
 from tests.support.inspection import keys, query
+from tests.support.loading import ingest
 from tests.support.processes import in_child
 
 OWN = ("_runs", "_loads", "_chunks", "_rejects", "_repairs", "_errors", "_stats")

@@ -18,6 +18,7 @@ from foundation.store.database import Store
 from foundation.store.references import Parents, known_parents
 from tests.support.deliveries import write_delivery
 from tests.support.inspection import counts, query, reasons, snapshot
+from tests.support.loading import ingest
 
 KEY = st.integers(-3, 60) | st.integers(-(2**63), 2**63 - 1)
 
@@ -59,9 +60,9 @@ def test_doubtful_are_those_that_are_no_key(store, keys, values, most_gaps):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_load_gives_what_it_gives_when_sqlite_looks(tmp_path, monkeypatch, chunk_size, workers):
     write_sample(tmp_path / "data", orders=300, faults=0.1, seed=5)
-    foundation.ingest(tmp_path / "data", tmp_path / "known.db", chunk_size=chunk_size, workers=workers)
+    ingest(tmp_path / "data", tmp_path / "known.db", chunk_size=chunk_size, workers=workers)
     monkeypatch.setattr(parents, "_WORTH_IT", 2**40)
-    foundation.ingest(tmp_path / "data", tmp_path / "looked.db")
+    ingest(tmp_path / "data", tmp_path / "looked.db")
 
     assert snapshot(tmp_path / "known.db") == snapshot(tmp_path / "looked.db")
     assert query(tmp_path / "known.db", "PRAGMA foreign_key_check") == []
@@ -71,7 +72,7 @@ def test_a_load_gives_what_it_gives_when_sqlite_looks(tmp_path, monkeypatch, chu
 
 def test_a_parent_that_another_program_takes_away_is_missed(data, db):
     write_delivery(data, clients=[{}] * 9, orders=[{"client_id": key} for key in range(1, 10)])
-    foundation.ingest(data, db, only=["clients"])
+    ingest(data, db, only=["clients"])
     chunks = count(1)
 
     def take_away(load, done, size):
@@ -79,7 +80,7 @@ def test_a_parent_that_another_program_takes_away_is_missed(data, db):
             with closing(sqlite3.connect(db)) as other, other:
                 other.execute("DELETE FROM clients WHERE client_id IN (2, 7)")  # order 2 is stored, 7 is to come
 
-    (orders,) = foundation.ingest(data, db, only=["orders"], chunk_size=1, progress=take_away).loads
+    (orders,) = ingest(data, db, only=["orders"], chunk_size=1, progress=take_away).loads
 
     assert counts(orders) == (9, 8, 0, 0, 1)
     assert reasons(db, "orders") == [(7, "relation", "orphan", "client_id")]
@@ -95,7 +96,7 @@ def test_references_to_texts_are_looked_up(tmp_path, db):
     (tmp_path / "trams.csv").write_text("tram,town\n1,Pune\n2,Surat\n3,Agra\n")
     sources = load_sources(tmp_path / "own.py")
 
-    foundation.ingest(tmp_path, db, sources=sources)
+    ingest(tmp_path, db, sources=sources)
 
     assert query(db, "SELECT tram FROM trams") == [1, 3]
     assert reasons(db, "trams") == [(2, "relation", "orphan", "town")]

@@ -9,11 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from foundation import ingest
 from foundation.delivery.sample import write_sample
 from tests.support.fault_kinds import KEYLESS_PARENT, REFUSED_PARENT
 from tests.support.faults import SOURCES, Clean, File, Truth, corpus
 from tests.support.inspection import query
+from tests.support.loading import ingest
 
 MISSES = "lost", "wrongly stored", "wrongly refused", "changed", "doubled", "wrongly located", "wrong code"
 
@@ -53,8 +53,7 @@ def load(
     for source, file in files.items():
         (folder / f"{source}.csv").write_bytes(file.data)
     db = shutil.copy(clean.db, folder / "test.db")
-    # The budget is that of the whole process: what hundreds of tests before have left in this one is not the load's.
-    run = ingest(folder, db, only=files, chunk_size=chunk_size, memory_limit=2_000_000_000)
+    run = ingest(folder, db, only=files, chunk_size=chunk_size)
     found = [miss for source, file in files.items() for miss in misses(db, source, folder / f"{source}.csv", file)]
     found += [
         f"{load.source}: {load.read} records" for load in run.loads if load.read != len(files[load.source].truths)

@@ -14,6 +14,7 @@ import foundation
 from foundation.cli import main
 from foundation.cli.options import parser
 from tests.support.inspection import query
+from tests.support.loading import ingest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -114,7 +115,7 @@ def test_the_tree_of_the_readme_has_every_room():
 
 
 def test_every_table_of_the_ledger_is_told_of(tmp_path, data, db):
-    foundation.ingest(data, db)
+    ingest(data, db)
 
     tables = query(db, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB '_*' AND sql LIKE '%STRICT%'")
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-import foundation
 from foundation.cli import main
 from foundation.delivery.sample import write_sample
 from tests.support.inspection import query
+from tests.support.loading import ingest
 
 pytestmark = pytest.mark.interop
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.interop
 def db(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("interop")
     write_sample(folder, orders=2_000, faults=0.02, seed=3)
-    foundation.ingest(folder, folder / "all.db")
+    ingest(folder, folder / "all.db")
     return folder / "all.db"
 
 

@@ -20,6 +20,7 @@ from foundation.pipeline.revalidate import replay, rewriting
 from foundation.store import references as parents
 from tests.support.deliveries import SOUND, header, line
 from tests.support.inspection import content, query
+from tests.support.loading import ingest
 from tests.support.processes import in_child, kill_at
 
 SOURCES = [source for source in foundation.SOURCES if source.name in ("clients", "orders")]
@@ -74,7 +75,7 @@ class Deliveries(RuleBasedStateMachine):
     def load(self, **options: object) -> foundation.Run:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(parents, "_WORTH_IT", next(self.turns) % 2 * 2**40)  # every second time they are known
-            return foundation.ingest(self.data, self.db, sources=SOURCES, **options)
+            return ingest(self.data, self.db, sources=SOURCES, **options)
 
     @rule(name=NAME, key=KEY, client=KEY, kind=KIND, chunk_size=MAYBE)
     def append(self, name, key, client, kind, chunk_size):
@@ -203,7 +204,7 @@ class Deliveries(RuleBasedStateMachine):
         """Assert that a new database has the same rows for all keys that the files have once."""
         self.load()
         fresh = self.home / "fresh.db"
-        foundation.ingest(self.data, fresh, sources=SOURCES)
+        ingest(self.data, fresh, sources=SOURCES)
         for name in KEYS:
             used = [fields[0] for fields in self.records[name]]
             wanted = [row for row in content(fresh)[name] if used.count(row[0]) == 1]

@@ -19,6 +19,7 @@ from foundation.store.database import Store
 from tests.support.deliveries import write_delivery
 from tests.support.hostile import HOSTILE
 from tests.support.inspection import query
+from tests.support.loading import ingest
 
 PACKAGE = Path(foundation.__file__).parent
 PARSED = {str(path.relative_to(PACKAGE)): ast.parse(path.read_text("utf-8")) for path in PACKAGE.rglob("*.py")}
@@ -110,7 +111,7 @@ def test_what_is_no_regular_file_is_refused_and_never_waited_for(tmp_path, db, m
     (data / "clients.csv").unlink()
     make(data / "clients.csv")
 
-    run = foundation.ingest(data, db, only=["clients", "drivers"])
+    run = ingest(data, db, only=["clients", "drivers"])
 
     assert [load.status for load in run.loads] == ["refused", "complete"]
     assert "clients.csv" in run.loads[0].warnings[0]
@@ -121,14 +122,14 @@ def test_a_link_to_a_regular_file_is_read(tmp_path, db):
     (data / "clients.csv").rename(tmp_path / "elsewhere.csv")
     link(data / "clients.csv", tmp_path / "elsewhere.csv")
 
-    assert foundation.ingest(data, db, only=["clients"]).loads[0].inserted == 1
+    assert ingest(data, db, only=["clients"]).loads[0].inserted == 1
 
 
 @pytest.mark.parametrize(
     "name", [*HOSTILE[:9], "_load", "rowid", "orders.city", "city; --", "city COLLATE NOCASE", "1"]
 )
 def test_a_name_that_is_no_column_is_told_and_never_becomes_sql(data, db, name):
-    foundation.ingest(data, db)
+    ingest(data, db)
     with foundation.open(db) as database:
         orders = database["orders"]
         for ask in (lambda: orders.where(**{name: 1}), lambda: orders.order_by(name), lambda: orders.select(name)):
@@ -138,7 +139,7 @@ def test_a_name_that_is_no_column_is_told_and_never_becomes_sql(data, db, name):
 
 @pytest.mark.parametrize("name", [*HOSTILE[:9], "_loads", "sqlite_schema", "main.orders", 'orders" --', "Orders "])
 def test_a_name_that_is_no_table_is_told_and_never_becomes_sql(data, db, name):
-    foundation.ingest(data, db)
+    ingest(data, db)
     with foundation.open(db) as database, pytest.raises(QueryError, match="no table"):
         database[name]
 
@@ -155,7 +156,7 @@ def test_a_header_of_a_file_never_becomes_sql_or_a_column(data, db):
     lines = path.read_text("utf-8").splitlines()
     path.write_text("\n".join(f'{line},"{hostile}"' for line in lines) + "\n", encoding="utf-8")
 
-    run = foundation.ingest(data, db)
+    run = ingest(data, db)
 
     assert hostile in run.loads[0].warnings[0]
     assert hostile not in query(db, "SELECT name FROM pragma_table_info('clients')")
