@@ -18,7 +18,7 @@ from pyarrow import parquet
 from foundation.lake.partitions import Judged
 from foundation.reader.recovery import Error
 from foundation.schema.source import Source
-from foundation.store.writer import MISSING
+from foundation.store.writer import duplicate_key_error, orphan_error
 
 GROUP = 500_000  # records whose keys one task joins
 _TEXT, _WHOLE = pd.ArrowDtype(pa.string()), pd.ArrowDtype(pa.int64())
@@ -74,9 +74,8 @@ def reasons(source: Source, found: Any) -> Iterator[tuple[int, dict[int, list[Er
 
 def _error(source: Source, row: Any) -> Error:
     if row.code == "duplicate_key":
-        return Error("key", row.code, source.key, None, f"record {row.first} of this file has this key already")
-    message = MISSING[row.code].format(source.references[row.column])
-    return Error("relation", row.code, row.column, row.value, message)
+        return duplicate_key_error(source, None, row.first)
+    return orphan_error(row.code, row.column, row.value, source.references[row.column])
 
 
 def _frame(out: str, files: Sequence[tuple[int, str, int]], kinds: Mapping[str, Any]) -> dd.DataFrame:

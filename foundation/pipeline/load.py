@@ -27,8 +27,8 @@ from foundation.schema.validator import Row
 from foundation.store import ledger
 from foundation.store.database import Store, told
 from foundation.store.ledger import Load
-from foundation.store.references import Parents, known_parents
-from foundation.store.writer import put
+from foundation.store.references import known_parents
+from foundation.store.writer import TableWriter
 
 LARGE = 20_000  # records; from there on a second connection counts them beside the making of their indexes
 SMALLEST_CHUNK = 50  # records; below that a chunk saves no memory worth having
@@ -242,11 +242,11 @@ def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Lo
         known_parents(job.store, source, left) as parents,
         steps(path, source, reader, job.worker) as judged,
     ):
-        memory = Memory(limit=job.memory_limit)
+        memory, writer = Memory(limit=job.memory_limit), TableWriter(job.store, source, load, same_file, parents)
         while step := judged.next(size):
             chunk = step[0]
             with job.store.transaction():
-                refused.add(_store(job.store, source, step, load, same_file, parents))
+                refused.add(_store(job.store, source, step, load, writer))
                 seconds = time.perf_counter() - began
                 load.seconds += seconds
                 if job.worker and job.worker.pid:
@@ -270,16 +270,14 @@ def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Lo
     return *end, profile
 
 
-def _store(
-    store: Store, source: Source, step: Step, load: Load, same_file: set[int], parents: Parents | None
-) -> list[Row]:
+def _store(store: Store, source: Source, step: Step, load: Load, writer: TableWriter) -> list[Row]:
     """Put rows into their table, rejects beside it, and count both, inside the open transaction.
 
     Returns the rows that were refused there.
     """
     chunk, verdict = step
     rows = verdict.rows
-    result = put(store, source, rows, load=load.load_id, same_file=same_file, parents=parents)
+    result = writer.write(rows)
     rejected = sorted([*verdict.rejected, *result.rejected])
     ledger.save_rejects(store, source, load, ((damaged, *chunk.locate(damaged.record)) for damaged in rejected))
     load.read += chunk.size

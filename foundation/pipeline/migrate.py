@@ -22,7 +22,7 @@ from foundation.schema.validator import Value, judge
 from foundation.store import ledger
 from foundation.store.database import Store, connect, quote, told
 from foundation.store.ledger import Load
-from foundation.store.writer import put
+from foundation.store.writer import TableWriter
 
 _BATCH = 1_000  # rows held in memory at once
 
@@ -169,7 +169,7 @@ class _Move:
         ]
         verdict = judge(_plain(self.source), Chunk.of_rows(list(rows), texts))
         all_of_them = {one.load_id for one in self.loads.values()}  # a key that two rows have now is one too many
-        result = put(self.store, self.source, rows_now := verdict.rows, load=load.load_id, same_file=all_of_them)
+        result = TableWriter(self.store, self.source, load, all_of_them).write(rows_now := verdict.rows)
         rejected = sorted([*verdict.rejected, *result.rejected])
         ledger.save_rejects(
             self.store, self.source, load,

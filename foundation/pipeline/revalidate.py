@@ -30,7 +30,7 @@ from foundation.store.ledger import (
     set_status,
 )
 from foundation.store.references import key_of
-from foundation.store.writer import put
+from foundation.store.writer import TableWriter
 
 _BATCH = 1_000  # rejects held in memory at once
 
@@ -163,7 +163,7 @@ def judge_again(
     verdict = judge(source, chunk)
     rows = verdict.rows
     # What a later file holds of a record is newer than what is judged again.
-    result = put(store, source, rows, load=load.load_id, same_file=loads_since(store, load))
+    result = TableWriter(store, source, load, loads_since(store, load)).write(rows)
     refused = {damaged.record: damaged.errors for damaged in (*verdict.rejected, *result.rejected)}
     profile.add([row for row in rows if row[-1] not in refused])
     stored = [reject_id for record, reject_id in ids.items() if record not in refused]

@@ -1,34 +1,47 @@
-"""Rows into their table: the last two stages of judgement, relation and key, need what is stored.
+"""Rows into their table; the last two stages of validation, relation and key, need what is stored.
 
-Rows are put as they are. Only when SQLite refuses one are the parents of some rows behind it looked up, at once, and
-those without taken out; and where it refuses one for its key, the keys of that row, and of more and more rows behind
-it as long as those are refused, too.
+Rows are inserted as they are. Only where SQLite refuses one are parents looked up, those of some rows from there on at
+once, and orphans rejected; then keys, of that row and of more and more rows after it as long as those are refused, too.
 """
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Set
+from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import dataclass, field
-from functools import lru_cache
 from operator import length_hint
-from typing import Any
+from typing import Any, NamedTuple
 
 from foundation.reader.reader import Damaged
 from foundation.reader.recovery import Error
 from foundation.schema.source import Column, Source
 from foundation.schema.validator import Row, Value, without
 from foundation.store.database import Store, quote
+from foundation.store.ledger import Load
 from foundation.store.references import Parents, key_of
 
-_AT_ONCE = (
-    200  # rows whose parents are looked up together: what is read for it is in SQLite's cache when they are stored
-)
-Missing = dict[str, dict[Value, str]]  # for each reference the values that lead nowhere, each with its code
+# Rows whose parents are looked up together: what is read for it is in SQLite's cache when they are stored.
+_LOOKED_UP_TOGETHER = 200
+
+_ORPHANS = {
+    "orphan": "no record of {} has this key",
+    "parent_rejected": "the record of {} with this key was rejected",
+}
+_Missing = Mapping[str, dict[Value, str]]  # for each column that refers the values without a parent, with their codes
+
+
+def orphan_error(code: str, column: str, value: str, parent: str) -> Error:
+    """Why a record without a parent is rejected; the parent may have been rejected itself."""
+    return Error("relation", code, column, value, _ORPHANS[code].format(parent))
+
+
+def duplicate_key_error(source: Source, key: str | None, record: int) -> Error:
+    """Why a record is rejected whose key *record* of the same file has."""
+    return Error("key", "duplicate_key", source.key, key, f"record {record} of this file has this key already")
 
 
 @dataclass
-class Put:
-    """What became of the rows of a chunk."""
+class WriteResult:
+    """What became of rows; those that are rejected in the order of the file."""
 
     inserted: int = 0
     updated: int = 0
@@ -36,172 +49,138 @@ class Put:
     rejected: list[Damaged] = field(default_factory=list)
 
 
-def put(
-    store: Store, source: Source, rows: list[Row], *, load: int, same_file: set[int], parents: Parents | None = None
-) -> Put:
-    """Store *rows* as part of *load*, inside the open transaction.
+class _Reference(NamedTuple):
+    column: str
+    position: int
+    parent: str
 
-    A row whose parent is not stored is rejected. So is one whose key a load of *same_file* has stored: the first
-    record of a file wins. A row of another load with this key is updated. Where *parents* are given SQLite does not
-    look for them.
+
+class TableWriter:
+    """Writes the rows of a load, inside the open transaction.
+
+    A row whose parent is not stored is rejected. So is one whose key this load or a load of *same_file* has stored:
+    the first record of a file wins. A row of another load with this key is updated. Where *parents* are given SQLite
+    does not look for them.
     """
-    result, at, count, known = Put(), 0, 1, 0  # the rows before `known` have their parents
-    if store.is_rebuilding:
-        _put_carefully(store, source, rows, {}, load, same_file, result)
+
+    def __init__(
+        self, store: Store, source: Source, load: Load, same_file: Set[int], parents: Parents | None = None
+    ) -> None:
+        self._store, self._source, self._load_id, self._parents = store, source, load.load_id, parents
+        self._same_file = same_file | {load.load_id}
+        self._references = [_Reference(c, source.position(c), parent) for c, parent in source.references.items()]
+        # A record may be the parent of those after it: then nothing is known before the rows are stored.
+        self._own_references = [column for column, _, parent in self._references if parent == source.name]
+        self._looks_ahead = bool(self._references) and not self._own_references
+        self._insert_sql = _insert_sql(source, load.load_id)
+        self._update_sql = _update_sql(source, load.load_id)
+        self._select_sql = _select_sql(source)
+
+    def write(self, rows: list[Row]) -> WriteResult:
+        """Store *rows*, each with the number of its record as last value, as far as they are not rejected."""
+        result = WriteResult()
+        if self._store.is_rebuilding:  # SQLite would refuse no orphan
+            self._write_row_by_row(rows, self._missing_parents(rows), result)
+        else:
+            for window in self._insert_until_refused(rows, result):
+                no_orphans: _Missing = {reference.column: {} for reference in self._references}
+                missing = no_orphans if self._looks_ahead else self._missing_parents(window)
+                self._write_row_by_row(window, missing, result)
+        result.rejected.sort()
         return result
-    has_parents = bool(source.references) and not _own_references(source)
-    if parents:
-        rows = _with_parents(store, source, rows, result, parents)
-        known = len(rows)
-    while at < len(rows):
-        refused = at + _insert(store, source, rows[at:], load)
-        result.inserted += refused - at
-        count = 2 * count if refused == at else 1
-        at = refused
-        if refused == len(rows):
-            break
-        if has_parents and refused >= known:
-            sound = _with_parents(store, source, rows[at : at + _AT_ONCE], result)
-            rows = [*rows[:at], *sound, *rows[at + _AT_ONCE :]]
-            known = at + len(sound)
-            continue
-        at = min(at + count, known) if has_parents else at + count
-        missing: Missing = {column: {} for column in source.references} if has_parents else {}
-        _put_carefully(store, source, rows[refused:at], missing, load, same_file, result)
-    result.rejected.sort()
-    return result
 
+    def _insert_until_refused(self, rows: list[Row], result: WriteResult) -> Iterator[list[Row]]:
+        """Insert all rows but windows around keys that are stored already, and reject the orphans.
 
-def _insert(store: Store, source: Source, rows: list[Row], load: int) -> int:
-    """Store rows until one is refused, and tell how many were stored."""
-    left = iter(rows)
-    try:
-        store.connection.executemany(_insert_sql(source, load), left)
-    except sqlite3.IntegrityError:
-        return len(rows) - length_hint(left) - 1
-    return len(rows)
+        A window is one row, and twice as many each time that the row after it is refused, too.
+        """
+        checked, size = 0, 1  # the first so many of the rows are no orphans
+        if self._parents:
+            rows = self._reject_orphans(rows, result)
+            checked = len(rows)
+        while rows:
+            inserted = self._insert_all(rows)
+            result.inserted += inserted
+            rows, checked, size = rows[inserted:], checked - inserted, 1 if inserted else 2 * size
+            if rows and self._looks_ahead and checked <= 0:
+                first = self._reject_orphans(rows[:_LOOKED_UP_TOGETHER], result)
+                rows, checked = [*first, *rows[_LOOKED_UP_TOGETHER:]], len(first)
+            elif rows:
+                window = rows[: min(size, checked) if self._looks_ahead else size]
+                yield window
+                rows, checked = rows[len(window) :], checked - len(window)
 
+    def _insert_all(self, rows: list[Row]) -> int:
+        """Insert rows until SQLite refuses one, and tell how many were stored."""
+        left = iter(rows)
+        try:
+            self._store.connection.executemany(self._insert_sql, left)
+        except sqlite3.IntegrityError:
+            return len(rows) - length_hint(left) - 1
+        return len(rows)
 
-@lru_cache(maxsize=64)
-def _insert_sql(source: Source, load: int) -> str:
-    names = ", ".join(map(quote, [*(c.name for c in source.columns), "_record", "_load"]))
-    # A missing value is bound as the empty text that it is: the sqlite3 module looks for an adapter for each None,
-    # which takes several times as long as to bind a text.
-    marks = ", ".join(_bound(column, "?") for column in source.columns)
-    return f"INSERT INTO {quote(source.name)} ({names}) VALUES ({marks}, ?, {load:d})"
+    def _reject_orphans(self, rows: list[Row], result: WriteResult) -> list[Row]:
+        """Those rows whose parents are stored; the others are rejected."""
+        missing = self._missing_parents(rows)
+        orphans: set[int] = set()
+        for column, position, _ in self._references:
+            if values := missing[column]:
+                orphans.update(index for index, row in enumerate(rows) if row[position] in values)
+        for index in orphans:
+            self._reject(rows[index], self._orphan_errors(rows[index], missing), result)
+        return without(sorted(orphans), rows) if orphans else rows
 
+    def _write_row_by_row(self, rows: list[Row], missing: _Missing, result: WriteResult) -> None:
+        """Insert, update or reject each row by what is stored under its key; *missing* are the parents that are not."""
+        stored = self._stored(rows)
+        new: list[Row] = []
+        changed: list[Row] = []
+        unchanged: list[Row] = []
+        for row in rows:
+            key = self._source.key_of(row)
+            there = stored.get(key)
+            errors = self._orphan_errors(row, missing)
+            if not errors and there and there[-1] in self._same_file:
+                errors = [duplicate_key_error(self._source, self._source.key_text(key), int(there[-2] or 0))]
+            if errors:
+                self._reject(row, errors, result)
+                continue
+            (new if not there else unchanged if there[:-2] == row[:-1] else changed).append(row)
+            stored[key] = (*row, self._load_id)
+            for column in self._own_references:
+                missing[column].pop(key, None)
+        self._store.connection.executemany(self._insert_sql, new)
+        self._store.connection.executemany(self._update_sql, [*changed, *unchanged])
+        result.inserted += len(new)
+        result.updated += len(changed)
+        result.unchanged += len(unchanged)
 
-def _with_parents(
-    store: Store, source: Source, rows: list[Row], result: Put, parents: Parents | None = None
-) -> list[Row]:
-    """Those rows whose parents are stored; the others are rejected."""
-    missing = _missing_parents(store, source, rows, parents)
-    if not any(missing.values()):
-        return rows
-    orphans: set[int] = set()
-    for column, values in missing.items():
-        at = source.position(column)
-        orphans |= {place for place, row in enumerate(rows) if row[at] in values} if values else set()
-    for row in (rows[place] for place in orphans):
-        errors = _orphaned(source, row, missing)
-        result.rejected.append(Damaged(_record(row), errors, source.key_text(source.key_of(row))))
-    return without(sorted(orphans), rows)
+    def _reject(self, row: Row, errors: list[Error], result: WriteResult) -> None:
+        result.rejected.append(Damaged(int(row[-1] or 0), errors, self._source.key_text(self._source.key_of(row))))
 
+    def _stored(self, rows: list[Row]) -> dict[Any, Row]:
+        """The rows in the table that have a key of these: their columns, record and load."""
+        keys = json.dumps([self._source.key_of(row) for row in rows])
+        return {self._source.key_of(row): row for row in self._store.execute(self._select_sql, (keys,))}
 
-def _bound(column: Column, mark: str) -> str:
-    return mark if column.required else f"nullif({mark}, '')"
+    def _missing_parents(self, rows: list[Row]) -> _Missing:
+        missing: dict[str, dict[Value, str]] = {}
+        for column, position, parent in self._references:
+            values: Collection[Value] = [row[position] for row in rows if row[position] != ""]
+            if self._parents:
+                values = self._parents.doubtful(column, values)
+            missing[column] = dict(_missing(self._store, parent, set(values))) if values else {}
+        return missing
 
-
-def _put_carefully(
-    store: Store, source: Source, rows: list[Row], missing: Missing, load: int, same_file: set[int], result: Put
-) -> None:
-    """Store rows of which each is looked up by its key, and by its parents unless it is known which are *missing*."""
-    missing = missing or _missing_parents(store, source, rows)
-    stored = _stored(store, source, map(source.key_of, rows))
-    new: list[Row] = []
-    changed: list[Row] = []
-    unchanged: list[Row] = []
-    for row in rows:
-        key = source.key_of(row)
-        there = stored.get(key)
-        errors = _orphaned(source, row, missing)
-        if not errors and there and there[-1] in (load, *same_file):
-            message = f"record {there[-2]} of this file has this key already"
-            errors = [Error("key", "duplicate_key", source.key, source.key_text(key), message)]
-        if errors:
-            result.rejected.append(Damaged(_record(row), errors, source.key_text(key)))
-            continue
-        (new if not there else unchanged if there[:-2] == row[:-1] else changed).append(row)
-        stored[key] = (*row, load)
-        for column in _own_references(source):
-            missing[column].pop(key, None)
-    store.connection.executemany(_insert_sql(source, load), new)
-    store.connection.executemany(_update_sql(source, load), [*changed, *unchanged])
-    result.inserted += len(new)
-    result.updated += len(changed)
-    result.unchanged += len(unchanged)
-
-
-def _record(row: Row) -> int:
-    return int(row[-1] or 0)
-
-
-def _update_sql(source: Source, load: int) -> str:
-    # Not the key: setting it, even to itself, makes SQLite look for rows that refer to it.
-    columns = [(at, column) for at, column in enumerate(source.columns, 1) if column.name not in source.keys]
-    changes = "".join(f"{quote(column.name)} = {_bound(column, f'?{at}')}, " for at, column in columns)
-    key = " AND ".join(f"{quote(name)} = ?{source.position(name) + 1}" for name in source.keys)
-    record = f'"_record" = ?{len(source.columns) + 1}, "_load" = {load:d}'
-    return f"UPDATE {quote(source.name)} SET {changes}{record} WHERE {key}"
-
-
-def _stored(store: Store, source: Source, keys: Iterable[Any]) -> dict[Any, Row]:
-    """The rows with these keys that are in the table: their columns, record and load."""
-    names = ", ".join(quote(c.name) if c.required else f"ifnull({quote(c.name)}, '')" for c in source.columns)
-    key, several = ", ".join(map(quote, source.keys)), len(source.keys) > 1
-    given = ", ".join(f"value ->> {at}" for at in range(len(source.keys))) if several else "value"
-    found = store.execute(
-        f"""
-        SELECT {names}, "_record", "_load" FROM {quote(source.name)}
-        WHERE ({key}) IN (SELECT {given} FROM json_each(?))
-        """,
-        (json.dumps(list(keys)),),
-    )
-    return {source.key_of(row): row for row in found}
-
-
-def _missing_parents(store: Store, source: Source, rows: list[Row], parents: Parents | None = None) -> Missing:
-    """For each reference the values that lead nowhere, each with its code."""
-    missing: Missing = {}
-    for column, parent in source.references.items():
-        at = source.position(column)
-        values: Collection[Value] = [row[at] for row in rows if row[at] != ""]
-        if parents:
-            values = parents.doubtful(column, values)
-        missing[column] = dict(_missing(store, parent, set(values))) if values else {}
-    return missing
-
-
-def _orphaned(source: Source, row: Row, missing: Missing) -> list[Error]:
-    """What is wrong with the references of a row; it may refer to itself."""
-    errors = []
-    for column, parent in source.references.items():
-        value = row[source.position(column)]
-        is_itself = parent == source.name and value == source.key_of(row)
-        if not is_itself and (code := missing[column].get(value)):
-            errors.append(Error("relation", code, column, str(value), MISSING[code].format(parent)))
-    return errors
-
-
-def _own_references(source: Source) -> list[str]:
-    """The columns that refer to records of the same source: a record may be the parent of those behind it."""
-    return [column for column, parent in source.references.items() if parent == source.name]
-
-
-MISSING = {
-    "orphan": "no record of {} has this key",
-    "parent_rejected": "the record of {} with this key was rejected",
-}
+    def _orphan_errors(self, row: Row, missing: _Missing) -> list[Error]:
+        """What is wrong with the references of a row; it may refer to itself."""
+        errors = []
+        for column, position, parent in self._references:
+            value = row[position]
+            is_itself = parent == self._source.name and value == self._source.key_of(row)
+            if not is_itself and (code := missing[column].get(value)):
+                errors.append(orphan_error(code, column, str(value), parent))
+        return errors
 
 
 def _missing(store: Store, parent: str, values: Set[Value]) -> Iterator[tuple[Value, str]]:
@@ -217,3 +196,33 @@ def _missing(store: Store, parent: str, values: Set[Value]) -> Iterator[tuple[Va
         """,
         (parent, json.dumps(list(values))),
     )
+
+
+def _insert_sql(source: Source, load_id: int) -> str:
+    names = ", ".join(map(quote, [*(c.name for c in source.columns), "_record", "_load"]))
+    marks = ", ".join(_bound(column, "?") for column in source.columns)
+    return f"INSERT INTO {quote(source.name)} ({names}) VALUES ({marks}, ?, {load_id:d})"
+
+
+def _update_sql(source: Source, load_id: int) -> str:
+    # Not the key: setting it, even to itself, makes SQLite look for rows that refer to it.
+    columns = [(at, column) for at, column in enumerate(source.columns, 1) if column.name not in source.keys]
+    changes = "".join(f"{quote(column.name)} = {_bound(column, f'?{at}')}, " for at, column in columns)
+    key = " AND ".join(f"{quote(name)} = ?{source.position(name) + 1}" for name in source.keys)
+    record = f'"_record" = ?{len(source.columns) + 1}, "_load" = {load_id:d}'
+    return f"UPDATE {quote(source.name)} SET {changes}{record} WHERE {key}"
+
+
+def _bound(column: Column, mark: str) -> str:
+    # A missing value is bound as the empty text that it is: the sqlite3 module looks for an adapter for each None,
+    # which takes several times as long as to bind a text.
+    return mark if column.required else f"nullif({mark}, '')"
+
+
+def _select_sql(source: Source) -> str:
+    names = ", ".join(quote(c.name) if c.required else f"ifnull({quote(c.name)}, '')" for c in source.columns)
+    given = ", ".join(f"value ->> {at}" for at in range(len(source.keys))) if len(source.keys) > 1 else "value"
+    return f"""
+        SELECT {names}, "_record", "_load" FROM {quote(source.name)}
+        WHERE ({", ".join(map(quote, source.keys))}) IN (SELECT {given} FROM json_each(?))
+    """

@@ -492,7 +492,7 @@ def test_a_load_that_is_killed_at_any_statement_gives_what_an_undisturbed_one_gi
 def test_a_grown_file_killed_before_its_first_chunk_is_not_taken_for_new(data, db):
     ingest(data, db)
     append(data / "orders.csv", line("orders", 7))
-    assert in_child(lambda: (kill_at("put"), ingest(data, db))) == -signal.SIGKILL
+    assert in_child(lambda: (kill_at("write"), ingest(data, db))) == -signal.SIGKILL
 
     load = load_of(ingest(data, db), "orders")
 
@@ -509,7 +509,7 @@ def indexes(db: Path) -> set[str]:
 
 def test_a_load_killed_before_its_first_chunk_may_go_on_with_other_columns(data, db):
     path = data / "drivers.csv"
-    assert in_child(lambda: (kill_at("put", 2), ingest(data, db))) == -signal.SIGKILL
+    assert in_child(lambda: (kill_at("write", 2), ingest(data, db))) == -signal.SIGKILL
     path.write_text(path.read_text().replace("driver_name,phone", "phone,driver_name"))
 
     ingest(data, db)

@@ -125,7 +125,7 @@ def test_a_field_may_have_four_mebibytes_and_no_more(clean, tmp_path, score, chu
         ("reader/recovery.py", "self.holds(row) if row <= at + sure else", ""),
         ("schema/validator.py", "[text or None for", '[text if text not in ("", "NA") else None for'),
         ("schema/validator.py", '"^-?[0-9]+$"', '"[0-9]"'),
-        ("store/writer.py", "in (load, *same_file)", "in ()"),
+        ("store/writer.py", "in self._same_file", "in ()"),
         ("store/ledger.py", "enumerate(errors, 1)", "enumerate(errors[:1], 1)"),
     ],
     ids=["quotes", "lines", "end of damage", "missing values", "numbers", "keys", "reasons"],
