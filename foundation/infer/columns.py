@@ -14,6 +14,7 @@ from typing import Any
 
 from foundation.errors import SourceError
 from foundation.reader.dialect import COMMAS, Dialect
+from foundation.reader.layout import Layout
 from foundation.reader.reader import Damaged, Reader
 from foundation.schema.formats import Format, guess
 from foundation.schema.source import Column
@@ -107,7 +108,7 @@ class Survey:
         self.first_damaged: Damaged | None = None
         self._connection = scratch()
         try:
-            with Reader(path, None, dialect) as reader, told(path):
+            with Reader(path, Layout(dialect=dialect)) as reader, told(path):
                 self.header = reader.header
                 self._fill(reader)
             if not self.records:

@@ -12,10 +12,11 @@ from typing import NamedTuple
 from foundation.errors import SourceError, visible
 from foundation.infer.codegen import Field, Proposal, identifier, names_of, singular
 from foundation.infer.columns import WORDS, Reading, Survey
-from foundation.reader.compression import paths_of, unpacked_beside
+from foundation.reader.compression import unpacked_beside
 from foundation.reader.dialect import COMMAS, Dialect
 from foundation.reader.reader import Reader
 from foundation.schema.diagnosis import reason
+from foundation.schema.files import paths_of
 from foundation.schema.source import Source, with_parents
 
 _BATCH = 1_000  # records of a file beside it, read at a time
@@ -202,7 +203,7 @@ def _refer(survey: Survey, one: Field, path: Path, parents: Sequence[Source]) ->
         alone = replace(parent, columns=(key,), references={}, indexes=(), checks={})
         try:
             with ExitStack() as opened:
-                readers = [opened.enter_context(Reader(p, alone)) for p in paths_of(parent, path.parent)]
+                readers = [opened.enter_context(Reader(p, alone.layout)) for p in paths_of(parent, path.parent)]
                 count, first = survey.strangers(one.facts.at, _rows(readers))
         except SourceError as error:
             if error.code != "not_found" or ":" not in parent.home:  # nobody asked for those of this package

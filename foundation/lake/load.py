@@ -41,10 +41,11 @@ from foundation.lake.partitions import (
 )
 from foundation.lake.splits import Part, find, open_reader, settle
 from foundation.pipeline.load import Progress, Run, choose
-from foundation.reader.compression import PACKED, left_out, paths_of
+from foundation.reader.compression import PACKED
 from foundation.reader.reader import Position
 from foundation.reader.recovery import Error
 from foundation.schema.diagnosis import explain_columns, explain_encoding
+from foundation.schema.files import left_out, paths_of
 from foundation.schema.source import Source, in_order
 from foundation.store.database import now
 from foundation.store.ledger import Load, new_run_id, versions

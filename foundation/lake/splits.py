@@ -31,9 +31,9 @@ def open_reader(address: str, source: Source) -> Reader:
     """The file at a path or at any address of fsspec, as `Reader` reads it, which raises SourceError as there."""
     files, path = fsspec.url_to_fs(address)
     if isinstance(files, LocalFileSystem):
-        return Reader(Path(path), source)
+        return Reader(Path(path), source.layout)
     try:
-        return Reader(address, source, file=files.open(path, "rb"))
+        return Reader(address, source.layout, file=files.open(path, "rb"))
     except FileNotFoundError as error:
         raise SourceError("not_found", f"{address}: no such file") from error
 

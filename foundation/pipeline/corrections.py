@@ -96,7 +96,7 @@ def _rejects(database: Database, source: Source, code: str | None) -> Iterator[d
 
 def _fields(source: Source, reject: dict[str, Any]) -> list[str] | None:
     """The fields as a spreadsheet may have them; None when the record could not be taken apart."""
-    chunk = reread([(reject["record"], reject["_raw"], reject["_header"])], source)
+    chunk = reread([(reject["record"], reject["_raw"], reject["_header"])], source.layout)
     if not chunk.rows:
         return None
     return [
@@ -123,7 +123,7 @@ def repair(store: Store, sources: Sequence[Source], data: Path, run_id: str) -> 
 
 def _repair_source(store: Store, source: Source, path: Path, run_id: str) -> Repaired:
     columns = (Column(REJECT_ID, REJECT_ID, int, required=True), *source.columns)
-    marked = replace(source, columns=columns, dialect=COMMAS)  # that of the export
+    marked = replace(source, columns=columns, dialect=COMMAS).layout  # that of the export
     result = Repaired([], 0, [])
     with Reader(path, marked) as reader:
         while chunk := reader.chunk(_CHUNK):
@@ -153,7 +153,7 @@ def _take_back(store: Store, source: Source, corrections: dict[str, list[str]], 
         ).fetchone()
         origin, record, status, after, raw, header = found or (0, 0, "unknown", None, b"", "[]")
         if status == "released":  # it was stored as it is: nothing is to be done unless it comes back with changes
-            after = json.dumps(next(iter(reread([(record, raw, json.loads(header))], source).rows), None))
+            after = json.dumps(next(iter(reread([(record, raw, json.loads(header))], source.layout).rows), None))
         if status == "open":
             versions.setdefault(origin, {})[record] = (number, fields)
         elif status in ("repaired", "released") and after == json.dumps(fields):

@@ -18,10 +18,10 @@ from foundation.memory import Memory, settled
 from foundation.pipeline.profile import Profile
 from foundation.pipeline.revalidate import release
 from foundation.pipeline.worker import Step, Worker, profile_of, steps
-from foundation.reader.compression import left_out, paths_of
 from foundation.reader.reader import Damaged, Position, Reader
 from foundation.reader.recovery import Error
 from foundation.schema.diagnosis import explain_columns, explain_encoding
+from foundation.schema.files import left_out, paths_of
 from foundation.schema.source import Source, in_order
 from foundation.schema.validator import Row
 from foundation.store import ledger
@@ -162,7 +162,7 @@ def _load_files(job: _Job, chosen: list[Source], data: Path) -> list[Load]:
 
 def _load_file(job: _Job, source: Source, path: Path) -> Load:
     try:
-        with Reader(path, source) as reader:
+        with Reader(path, source.layout) as reader:
             load = _begin(job, source, path, reader)
             if load.status == "running":
                 before = reader.at.record

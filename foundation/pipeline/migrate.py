@@ -193,7 +193,7 @@ class _Move:
 def _places(source: Source, columns: list[str]) -> list[int | None]:
     """For each column of the source where it stands among those of the old table."""
     named = replace(source, columns=tuple(replace(c, header=c.name) for c in source.columns))
-    return named.places(columns)
+    return named.layout.positions(columns)
 
 
 def _plain(source: Source) -> Source:

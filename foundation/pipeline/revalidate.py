@@ -129,7 +129,7 @@ def _waive_overtaken(store: Store, source: Source, condition: str) -> None:
 def _readmit_version(store: Store, source: Source, old: Load, run_id: str, condition: str) -> Load:
     with again(store, source, old, run_id, kind="replay" if condition == "1" else "release") as (load, profile):
         for kept in _batches(store, old.origin, condition):
-            chunk = reread(((reject.record, reject.raw, json.loads(reject.header)) for reject in kept), source)
+            chunk = reread(((reject.record, reject.raw, json.loads(reject.header)) for reject in kept), source.layout)
             ids = {reject.record: reject.reject_id for reject in kept}
             for record, errors in judge_again(store, source, chunk, load, profile, ids, status="released").items():
                 save_errors(store, ids[record], errors)

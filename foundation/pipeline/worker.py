@@ -265,7 +265,7 @@ def _serve(orders: BinaryIO, results: BinaryIO) -> None:
                 f"{given['home']}: {given['name']} is declared otherwise by now; start anew to load by that, "
                 "or use --workers 1 (workers=1)"
             )
-        with Reader(path, source) as reader:
+        with Reader(path, source.layout) as reader:
             if at != reader.at and not reader.resume(at, given["digest"]):
                 raise FoundationError(f"{path}: it has changed since the load began; run the same command again")
             profile = Profile.unpacked(base64.b64decode(given["profile"]))

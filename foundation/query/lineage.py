@@ -92,7 +92,7 @@ def _place(database: Database, table: str, told: dict[str, Any]) -> dict[str, An
 
 def _read(database: Database, source: Source, told: dict[str, Any]) -> Chunk | None:
     """The chunk with the record, read from the file again; None when that is no longer the same."""
-    with Reader(Path(told["path"]), source) as reader:
+    with Reader(Path(told["path"]), source.layout) as reader:
         header = (reader.at, reader.digest)
         start, end = (_checkpoint(database, told, side) for side in ("< ? ORDER BY record_end DESC", ">= ?"))
         if not (end and reader.resume(*end) and reader.resume(*(start or header))):

@@ -1,4 +1,4 @@
-"""The files of a source in a folder, and the bytes in them: as they are, or unpacked from gzip or zstd."""
+"""The bytes in a file: as they are, or unpacked from gzip or zstd."""
 
 import gzip
 import io
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from foundation.errors import SourceError
-from foundation.schema.source import Source
 
 zstd: Any = None
 with suppress(ImportError):  # of the standard library from Python 3.14 on
@@ -24,24 +23,9 @@ _BLOCK = 2**20
 _BROKEN = (gzip.BadGzipFile, zlib.error, *([zstd.ZstdError] if zstd else []))
 
 
-def paths_of(source: Source, data: Path) -> list[Path]:
-    """The files of *source* in the folder *data*, in the order of their names, plain or packed.
-
-    When there is none, the one that is lacking. A packed file beside the plain one of its name is left out.
-    """
-    found = {path for ending in ("", *PACKED) for path in data.glob(source.pattern + ending)}
-    return sorted(path for path in found if unpacked_beside(path) not in found) or [data / source.pattern]
-
-
 def unpacked_beside(path: Path) -> Path | None:
     """What a packed file of this name would be called unpacked; None for a file that is not packed."""
     return path.with_suffix("") if path.suffix in PACKED else None
-
-
-def left_out(path: Path) -> list[Path]:
-    """The packed files beside a plain one that `paths_of` leaves out for it."""
-    packed = (path.with_name(path.name + ending) for ending in PACKED)
-    return [] if path.suffix in PACKED else [path for path in packed if path.exists()]
 
 
 def open_file(path: Path, limit: int) -> tuple[BinaryIO, int]:

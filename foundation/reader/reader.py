@@ -14,17 +14,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate, islice, pairwise
-from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
 from foundation.errors import SourceError, visible
 from foundation.reader.compression import open_file
-from foundation.reader.dialect import COMMAS, SEPARATORS, Dialect
+from foundation.reader.dialect import SEPARATORS
+from foundation.reader.layout import Layout
 from foundation.reader.recovery import MAX_FIELD, MAX_RECORD, TORN_LINES, Error, Scanner, scan_header
 from foundation.reader.splitter import BLOCK, Lines, count, split
-from foundation.schema.source import UNPACKED_LIMIT, Source
 
 CHUNK_BYTES = 8 * 2**20  # a chunk ends early when it holds more
 _SHORTEST, _LONGEST = 2**12, 3 * 2**13  # bytes split as a whole behind something odd; then more, up to a block
@@ -68,7 +67,7 @@ class Damaged(NamedTuple):
 
 @dataclass(slots=True)
 class Chunk:
-    """Consecutive records: `columns[i][j]` is the field of record number `records[j]` in the source's column i."""
+    """Consecutive records: `columns[i][j]` is the field of record number `records[j]` in the wanted column i."""
 
     start: Position
     end: Position
@@ -105,25 +104,23 @@ class Chunk:
 
 
 class Reader:
-    """A CSV file of one source, read chunk by chunk, from its start or from a checkpoint.
+    """A CSV file of a given layout, read chunk by chunk, from its start or from a checkpoint.
 
-    Raises SourceError when it cannot be that source's file: not there, no text, empty, columns missing or doubled.
-    Without a source any columns will do, in the *dialect*. `warnings` names columns that the source does not declare;
-    they are left out. `at` is how far it has read. Of a packed file all is about what is in it: places, `size`, sha256.
+    Raises SourceError when it cannot be such a file: not there, no text, empty, columns missing or doubled.
+    `warnings` names columns that are not wanted; they are left out. `at` is how
+    far it has read. Of a packed file all is about what is in it: places, `size`, sha256.
     A *file* that is open already is read as it is, and closed, in place of that at *path*.
     """
 
-    def __init__(
-        self, path: Path | str, source: Source | None, dialect: Dialect = COMMAS, *, file: BinaryIO | None = None
-    ) -> None:
-        self._source, self._dialect = source, source.dialect if source else dialect
+    def __init__(self, path: Path | str, layout: Layout, *, file: BinaryIO | None = None) -> None:
+        self._layout, self._dialect = layout, layout.dialect
         self.warnings: list[str] = []
         self._file: BinaryIO
         if file:
             self._file, self.size = file, file.seek(0, io.SEEK_END)
             file.seek(0)
         else:
-            self._file, self.size = open_file(Path(path), source.max_unpacked if source else UNPACKED_LIMIT)
+            self._file, self.size = open_file(Path(path), layout.max_unpacked)
         try:
             self._require_encoding(path)
             self._lines = Lines(self._file)
@@ -132,8 +129,7 @@ class Reader:
             self._sound: _Sound | None = None
             self.at = Position(0, 0, 0)
             self.header = self._read_header(path)
-            self._order = self._match(source, path)
-            self._key = itemgetter(*(self._order[source.position(name)] for name in source.keys) if source else (0,))
+            self._order = self._match(path)
         except BaseException:
             self._file.close()
             raise
@@ -330,16 +326,13 @@ class Reader:
             b"".join(used),
             columns=[[fields[i] for fields in sound] for i in self._order] if sound else (),
             records=[number for number, s in numbered if not s.errors],
-            damaged=[Damaged(number, s.errors, self._key_of(s.fields)) for number, s in numbered if s.errors],
+            damaged=[
+                Damaged(number, s.errors, self._layout.key_of(s.fields, self._order))
+                for number, s in numbered
+                if s.errors
+            ],
             spans=[(s.first, s.stop) for s in spans],
         )
-
-    def _key_of(self, fields: list[str]) -> str | None:
-        try:
-            key = self._key(fields)
-        except IndexError:  # the damage stands before it
-            return None
-        return self._source.key_text(key) if self._source else key
 
     def _skip_rest(self, piece: "Piece") -> Position:
         """Where the piece ends, behind the rest of a line too long to be kept."""
@@ -375,9 +368,9 @@ class Reader:
         self.at = Position(0, len(lines), sum(map(len, lines)))
         return header
 
-    def _match(self, source: Source | None, path: Path | str) -> list[int]:
-        """For each column of the source where it stands in the file."""
-        wanted = [c.header for c in source.columns] if source else self.header
+    def _match(self, path: Path | str) -> list[int]:
+        """For each wanted column where it stands in the file."""
+        wanted = list(self._layout.headers) or self.header
         if missing := [name for name in wanted if name not in self.header]:
             raise SourceError("missing_column", self._missing(path, missing, wanted))
         if doubled := [name for name in dict.fromkeys(wanted) if self.header.count(name) > 1]:
@@ -385,18 +378,20 @@ class Reader:
             raise SourceError("duplicate_column", message)
         if unknown := [name for name in self.header if name not in wanted]:
             self.warnings.append(f"unknown columns are left out: {_listed(unknown)}")
-        if not source and (hint := self._other_separator(wanted[0]) if len(wanted) == 1 else ""):
+        if not self._layout.headers and (hint := self._other_separator(wanted[0]) if len(wanted) == 1 else ""):
             raise SourceError("not_text", f"{path}: its first line names a single column{hint}")
-        self._is_numbered = any(
-            c.kind is int and c.header == self.header[0] for c in (source.columns if source else ())
-        )
+        self._is_numbered = self.header[0] in self._layout.integers
         return [self.header.index(name) for name in wanted]
 
     def _other_encoding(self, header: bytes) -> str:
         try:
             header.decode(self._dialect.encoding)
         except UnicodeDecodeError:
-            way = "declare its encoding, such as encoding='cp1252'" if self._source else "draft it with --encoding"
+            way = (
+                "declare its encoding, such as encoding='cp1252'"
+                if self._layout.headers
+                else "draft it with --encoding"
+            )
             return f"; export the file as UTF-8, or {way}"
         return ""
 
@@ -412,35 +407,28 @@ class Reader:
         other = None if own in header else next((mark for mark in SEPARATORS if mark in header), None)
         if not other:
             return ""
-        way = f"declare delimiter={other!r}" if self._source else f"draft it with --delimiter {other!r}"
+        way = f"declare delimiter={other!r}" if self._layout.headers else f"draft it with --delimiter {other!r}"
         told = f"; the fields seem to be separated by {other!r}, export the file with"
         return f"{told} {'commas' if own == ',' else repr(own)}, or {way}"
 
 
-def reread(raws: Iterable[tuple[int, bytes, list[str]]], source: Source) -> Chunk:
+def reread(raws: Iterable[tuple[int, bytes, list[str]]], layout: Layout) -> Chunk:
     """Records that were kept with their numbers and headers, read again; there is nothing to locate in such a chunk.
 
-    A column that the source has gained since is empty.
+    A column that the layout has gained since is empty.
     """
     rows: list[list[str]] = []
     records: list[int] = []
     damaged: list[Damaged] = []
     for record, raw, header in raws:
-        order = source.places(header)
-        span = Scanner(io.BytesIO(raw).readlines(), list, header, source.dialect).spans(1)[0]
-        fields = [None if at is None or at >= len(span.fields) else span.fields[at] for at in order]
+        order = layout.positions(header)
+        span = Scanner(io.BytesIO(raw).readlines(), list, header, layout.dialect).spans(1)[0]
         if span.errors:
-            damaged.append(Damaged(record, span.errors, _key_text(source, fields)))
+            damaged.append(Damaged(record, span.errors, layout.key_of(span.fields, order)))
         else:
-            rows.append([text or "" for text in fields])
+            rows.append(["" if at is None else span.fields[at] for at in order])
             records.append(record)
     return replace(Chunk.of_rows(records, rows), damaged=damaged)
-
-
-def _key_text(source: Source, fields: Sequence[str | None]) -> str | None:
-    """The key of a damaged record, if it is among the fields that could be read."""
-    key = source.key_of(fields)
-    return None if key is None or (isinstance(key, tuple) and None in key) else source.key_text(key)
 
 
 @dataclass(slots=True)

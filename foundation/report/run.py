@@ -11,13 +11,13 @@ from foundation.errors import ReportError, visible
 from foundation.lake.database import open_database
 from foundation.pipeline.load import choose
 from foundation.pipeline.worker import WORTH_IT
-from foundation.reader.compression import paths_of
 from foundation.report.index import told_of, write_index, write_index_of_runs
 from foundation.report.provenance.crate import action, now, write_manifest
 from foundation.report.provenance.freshness import basis_of, unchanged
 from foundation.report.provenance.inputs import Entity
 from foundation.report.result import Page, Report
 from foundation.report.target import address_of, end, is_stopped, loading, look, on_disk
+from foundation.schema.files import paths_of
 from foundation.schema.source import Source
 from foundation.stats.overview import content
 from foundation.store.ledger import new_run_id

@@ -34,9 +34,9 @@ from pydantic_core import PydanticUndefined
 
 from foundation.errors import SchemaError
 from foundation.reader.dialect import COMMAS, Dialect
+from foundation.reader.layout import UNPACKED_LIMIT, Layout, key_text
 from foundation.schema.formats import Format
 
-UNPACKED_LIMIT = 20_000_000_000  # bytes that a packed file may have in it, where none are declared
 _SQL_TYPES: dict[type, str] = {int: "INTEGER", float: "REAL", str: "TEXT", datetime: "TEXT", date: "TEXT"}
 
 
@@ -92,9 +92,7 @@ class Source:
 
     def key_text(self, key: Any) -> str:
         """A key as the ledger has it: as it stands, or a JSON array of texts where it has several columns."""
-        if len(self.keys) == 1:
-            return str(key)
-        return json.dumps(list(map(str, key)), ensure_ascii=False, separators=(",", ":"))
+        return key_text([key] if len(self.keys) == 1 else key)
 
     @property
     def file_name(self) -> str:
@@ -106,10 +104,17 @@ class Source:
         """What the names of its files look like, in a delivery folder; each may be packed."""
         return self.files or self.file_name
 
-    def places(self, header: Sequence[str]) -> list[int | None]:
-        """For each column where it stands in *header*, by its own name or its old one; None: it is not there."""
-        names = ((c.header, self.renamed.get(c.name)) for c in self.columns)
-        return [next((header.index(name) for name in both if name in header), None) for both in names]
+    @cached_property
+    def layout(self) -> Layout:
+        """What the reader must know of its files."""
+        return Layout(
+            headers=tuple(c.header for c in self.columns),
+            dialect=self.dialect,
+            keys=tuple(map(self.position, self.keys)),
+            integers=frozenset(c.header for c in self.columns if c.kind is int),
+            former=tuple(self.renamed.get(c.name) for c in self.columns),
+            max_unpacked=self.max_unpacked,
+        )
 
     def position(self, column: str) -> int:
         """Where *column* stands in a row, from 0."""

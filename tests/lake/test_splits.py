@@ -31,7 +31,7 @@ class Pair(foundation.Record, table="pairs", key="a"):
 
 def parts_of(path: Path, source: Source, size: int) -> tuple[list[Part], int]:
     """The parts of a file, and how often a range had to be gone through again."""
-    with Reader(path, source) as reader:
+    with Reader(path, source.layout) as reader:
         first, end = reader.at, reader.size
     starts, again = list(range(first.byte, end, size)), []
     stops = [*starts[1:], end][: len(starts)]
@@ -57,7 +57,7 @@ def records(reader: Reader, stop: int, chunk_size: int) -> Iterator[Any]:
 
 def require_same(path: Path, source: Source, sizes: list[int]) -> list[int]:
     """Compare the parts for these sizes of ranges with the whole; how often ranges were gone through again."""
-    with Reader(path, source) as reader:
+    with Reader(path, source.layout) as reader:
         whole, start, end = list(records(reader, reader.size, 1_000)), reader.at, reader.size
     again = []
     for size in sizes:

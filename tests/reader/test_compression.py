@@ -17,8 +17,9 @@ from foundation.memory import Watch
 from foundation.pipeline import worker as ahead
 from foundation.pipeline.migrate import migrate
 from foundation.reader import compression
-from foundation.reader.compression import paths_of, zstd
+from foundation.reader.compression import zstd
 from foundation.reader.reader import Reader
+from foundation.schema.files import paths_of
 from foundation.schema.source import Source
 from tests.support.inspection import query, snapshot
 from tests.support.loading import ingest
@@ -158,7 +159,7 @@ def test_a_file_that_gets_shorter_while_it_is_read_is_refused_in_words(tmp_path)
     path = tmp_path / "sales.csv.gz"
     path.write_bytes(gzip.compress(text(1, 200_000).encode(), 1))
 
-    with Reader(path, SALES) as reader, pytest.raises(SourceError, match=r"sales.csv.gz: .*cut off"):
+    with Reader(path, SALES.layout) as reader, pytest.raises(SourceError, match=r"sales.csv.gz: .*cut off"):
         path.write_bytes(path.read_bytes()[:50_000])
         while reader.chunk(1_000):
             pass
@@ -180,7 +181,7 @@ def test_without_the_package_zstd_is_refused_in_words(tmp_path, monkeypatch):
     (tmp_path / "sales.csv.zst").write_bytes(zstd.compress(text(1, 3).encode()))
 
     with pytest.raises(SourceError, match=r"install foundation\[zstd\]; or pack the file with gzip"):
-        Reader(tmp_path / "sales.csv.zst", SALES)
+        Reader(tmp_path / "sales.csv.zst", SALES.layout)
 
 
 # Several files.
@@ -351,7 +352,7 @@ def test_a_file_in_another_dialect_than_declared_is_refused_in_words(tmp_path, k
     (tmp_path / "sales.csv").write_bytes(content)
 
     with pytest.raises(SourceError) as refusal:
-        Reader(tmp_path / "sales.csv", source(**keywords))
+        Reader(tmp_path / "sales.csv", source(**keywords).layout)
 
     assert words in str(refusal.value)
 

@@ -73,7 +73,7 @@ def seen_in(chunk: Chunk) -> list[Seen]:
 
 def read(path: Path, size: int = 1_000, source: Source = STOPS) -> list[Seen]:
     """All records of a file, after a check that its bytes are accounted for one by one."""
-    with Reader(path, source) as reader:
+    with Reader(path, source.layout) as reader:
         seen = [record for chunk in chunks_of(reader, size) for record in seen_in(chunk)]
         assert (reader.at.record, reader.at.byte) == (len(seen), path.stat().st_size)
         assert reader.digest == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -168,7 +168,7 @@ def test_the_form_of_a_file_changes_nothing_of_its_records(tmp_path, data, size)
 
 
 def test_unknown_columns_are_named_in_a_warning(tmp_path):
-    with Reader(write(tmp_path, b"vat\x1b,stop_id,name,address,note,fee,comment,vat\x1b\n"), STOPS) as reader:
+    with Reader(write(tmp_path, b"vat\x1b,stop_id,name,address,note,fee,comment,vat\x1b\n"), STOPS.layout) as reader:
         assert reader.warnings == ["unknown columns are left out: vat\\x1b, vat\\x1b"]
 
 
@@ -179,10 +179,10 @@ def test_a_file_of_a_header_only_has_no_records(tmp_path):
 
 def test_a_chunk_has_no_more_records_than_asked_for(tmp_path):
     path = write(tmp_path, HEADER, *map(stop, range(10)))
-    with Reader(path, STOPS) as reader:
+    with Reader(path, STOPS.layout) as reader:
         assert [chunk.size for chunk in chunks_of(reader, 4)] == [4, 4, 2]
 
-    with Reader(path, STOPS) as reader, pytest.raises(ValueError, match="chunk_size must be at least 1, got 0"):
+    with Reader(path, STOPS.layout) as reader, pytest.raises(ValueError, match="chunk_size must be at least 1, got 0"):
         reader.chunk(0)
 
 
@@ -262,7 +262,7 @@ def test_a_field_of_more_than_four_mebibytes_is_refused_and_nothing_else(tmp_pat
 def peak_of(path: Path) -> int:
     """Bytes that reading a file took at most."""
     tracemalloc.start()
-    with Reader(path, STOPS) as reader:
+    with Reader(path, STOPS.layout) as reader:
         for _ in chunks_of(reader, 1_000):
             pass
     peak = tracemalloc.get_traced_memory()[1]
@@ -313,7 +313,7 @@ def test_a_record_that_is_kept_in_part_is_not_stored_in_part(tmp_path):
 def test_a_chunk_ends_early_when_its_records_are_large(tmp_path):
     path = write(tmp_path, HEADER, *(b"%d,Bob,%s,,,\n" % (n, b"a" * 3 * 2**20) for n in range(9)))
 
-    with Reader(path, STOPS) as reader:
+    with Reader(path, STOPS.layout) as reader:
         chunks = list(chunks_of(reader, 1_000))
 
     assert [chunk.size for chunk in chunks] == [3, 3, 3]
@@ -326,12 +326,12 @@ def test_a_chunk_ends_early_when_its_records_are_large(tmp_path):
 @pytest.mark.parametrize("size", [1, 2, 3, 1_000])
 def test_a_reader_goes_on_from_every_checkpoint(tmp_path, size):
     path = write(tmp_path, b"\n", HEADER, *FORMS["CRLF"].splitlines(keepends=True)[1:], b"7,bad\n\n", stop(8))
-    with Reader(path, STOPS) as reader:
+    with Reader(path, STOPS.layout) as reader:
         chunks = list(chunks_of(reader, size))
     whole = read(path)
 
     for chunk in chunks:
-        with Reader(path, STOPS) as reader:
+        with Reader(path, STOPS.layout) as reader:
             assert reader.resume(chunk.end, chunk.digest)
             rest = [record for later in chunks_of(reader, 2) for record in seen_in(later)]
             assert rest == whole[chunk.end.record :]
@@ -345,11 +345,11 @@ def test_a_reader_goes_on_from_every_checkpoint(tmp_path, size):
 )
 def test_a_file_that_has_changed_is_read_from_its_start(tmp_path, changed):
     path = write(tmp_path, HEADER, stop(1), stop(2), stop(3))
-    with Reader(path, STOPS) as reader:
+    with Reader(path, STOPS.layout) as reader:
         chunk = next(chunks_of(reader, 2))
     path = write(tmp_path, changed)
 
-    with Reader(path, STOPS) as reader:
+    with Reader(path, STOPS.layout) as reader:
         assert not reader.resume(chunk.end, chunk.digest)
         assert next(chunks_of(reader, 9)).start == Position(0, 1, len(HEADER))
 
@@ -391,7 +391,7 @@ def test_what_is_no_file_of_the_source_is_refused_in_words(tmp_path, made, code,
     path.write_bytes(made) if isinstance(made, bytes) else made(path)
 
     with pytest.raises(SourceError) as refusal:
-        Reader(path, STOPS)
+        Reader(path, STOPS.layout)
 
     assert refusal.value.code == code
     assert words in str(refusal.value)
@@ -401,7 +401,7 @@ def test_a_message_on_a_header_shows_what_is_invisible_and_no_more_than_twenty_n
     path = write(tmp_path, "\u202e,".encode() * 30 + b"\n")
 
     with pytest.raises(SourceError, match=r"it has \\u202e, .* and 11 more, where stop_id"):
-        Reader(path, STOPS)
+        Reader(path, STOPS.layout)
 
 
 # Damage.
@@ -454,7 +454,7 @@ def calls_of(path: Path, size: int) -> int:
     calls = count()
     sys.setprofile(lambda *_: next(calls) and None)
     try:
-        with Reader(path, STOPS) as reader:
+        with Reader(path, STOPS.layout) as reader:
             chunks = list(chunks_of(reader, size))
     finally:
         sys.setprofile(None)
@@ -466,9 +466,9 @@ def calls_of(path: Path, size: int) -> int:
 def test_kept_records_are_read_again_as_they_were(tmp_path, columns):
     data = in_form(ROWS, columns=columns)
     path = write(tmp_path, data, b'7,A"nn,a,n,4.5,\n')
-    with Reader(path, STOPS) as reader:
+    with Reader(path, STOPS.layout) as reader:
         chunk = next(chunks_of(reader, 1_000))
-        again = reread(((record.place.record, record.raw, reader.header) for record in seen_in(chunk)), STOPS)
+        again = reread(((record.place.record, record.raw, reader.header) for record in seen_in(chunk)), STOPS.layout)
 
     assert (again.rows, again.records, again.damaged) == (chunk.rows, chunk.records, chunk.damaged)
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from foundation.delivery.sources import SOURCES
 from foundation.lake.database import open_database
-from foundation.reader.compression import paths_of
 from foundation.report.provenance.crate import last_run, outlined
 from foundation.report.provenance.inputs import Entity, changes, stood_on
 from foundation.report.result import Report, read_report
+from foundation.schema.files import paths_of
 from foundation.schema.source import Source
 from foundation.stats.overview import content
 

@@ -1,0 +1,22 @@
+"""Which files of a delivery's folder hold a source."""
+
+from pathlib import Path
+
+from foundation.reader.compression import PACKED, unpacked_beside
+from foundation.schema.source import Source
+
+
+def paths_of(source: Source, data: Path) -> list[Path]:
+    """The files of *source* in the folder *data*, plain or packed, sorted by name; if none, the missing one.
+
+    A packed file beside the plain one of its name is left out.
+    """
+    paths = {path for ending in ("", *PACKED) for path in data.glob(source.pattern + ending)}
+    return sorted(path for path in paths if unpacked_beside(path) not in paths) or [data / source.pattern]
+
+
+def left_out(path: Path) -> list[Path]:
+    """The packed files that `paths_of` leaves out because of the plain one at *path*."""
+    if unpacked_beside(path):
+        return []
+    return [packed for ending in PACKED if (packed := path.with_name(path.name + ending)).exists()]
