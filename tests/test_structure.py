@@ -26,7 +26,6 @@ FLOORS = [
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 TOP = {"__init__", "__main__"}
 UPWARD = {  # still to be decoupled
-    "store.ledger": {"pipeline"},
     "pipeline.corrections": {"query"},
     "query.lineage": {"lake"},
 }

@@ -25,7 +25,7 @@ from foundation.schema.files import left_out, paths_of
 from foundation.schema.source import Source, in_order
 from foundation.schema.validator import Row
 from foundation.store import ledger
-from foundation.store.database import Store, told
+from foundation.store.database import Connection, Store, quote, told
 from foundation.store.ledger import Load
 from foundation.store.references import known_parents
 from foundation.store.writer import TableWriter
@@ -305,7 +305,7 @@ def _finish(store: Store, source: Source, load: Load, digest: str, profile: Prof
         load.status, load.sha256 = "complete", digest
         ledger.waive_superseded(store, load)
         ledger.save_counts(store, source, load, counted)
-        ledger.save_profile(store, load, profile)
+        ledger.save_profile(store, load, profile.packed())
         load.seconds += time.perf_counter() - began
         ledger.save_load(store, load)
 
@@ -315,7 +315,7 @@ def _count_rows(store: Store, source: Source, load: Load, profile: Profile, befo
 
     def count(opened: AbstractContextManager[Any]) -> ledger.Counted:
         with told(store.path), opened as connection:
-            ledger.complete_profile(connection, source, load, profile, before)
+            _complete_profile(connection, source, load, profile, before)
             return ledger.count_rows(connection, source, load)
 
     if load.read < LARGE:
@@ -325,3 +325,20 @@ def _count_rows(store: Store, source: Source, load: Load, profile: Profile, befo
         counting = aside.submit(lambda: count(closing(store.reader())))
         store.build_indexes(source, is_large=True)
         return counting.result()
+
+
+def _complete_profile(connection: Connection, source: Source, load: Load, profile: Profile, before: int) -> None:
+    """Read from the table what the profile lacks.
+
+    That are the rows up to record *before* if the load was cut off there, and extremes that may be of rejected rows.
+    """
+    of_load = f"FROM {quote(source.name)} WHERE _load = {load.load_id:d}"
+    if before and profile.rows != load.inserted + load.updated + load.unchanged:
+        names = ", ".join(f"ifnull({quote(column.name)}, '')" for column in source.columns)
+        cursor = connection.execute(f"SELECT {names} {of_load} AND _record <= ?", (before,))
+        while rows := cursor.fetchmany(1_000):
+            profile.add(rows)
+    for name, figures in profile.columns.items():
+        if figures.is_doubtful:
+            sql = f"SELECT min({quote(name)}), max({quote(name)}) {of_load}"
+            figures.least, figures.greatest = connection.execute(sql).fetchone()

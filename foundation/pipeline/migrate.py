@@ -105,7 +105,7 @@ class _Move:
             with told(self.store.path):
                 counts = ledger.count_rows(self.store.connection, self.source, load)
             ledger.save_counts(self.store, self.source, load, counts)
-            ledger.save_profile(self.store, load, self.profiles[load.load_id])
+            ledger.save_profile(self.store, load, self.profiles[load.load_id].packed())
 
     def _is_judged_otherwise(self) -> bool:
         if not self.store.has(self.source.name):

@@ -151,7 +151,7 @@ def again(store: Store, source: Source, old: Load, run_id: str, *, kind: str) ->
             load.seconds = time.perf_counter() - began
             save_chunk(store, load, Chunk.of_rows([], []), records=load.read, seconds=load.seconds, rss_bytes=0)
             save_counts(store, source, load, count_rows(store.connection, source, load))
-            save_profile(store, load, profile)
+            save_profile(store, load, profile.packed())
         else:
             store.execute("DELETE FROM _loads WHERE load_id = ?", (load.load_id,))
 

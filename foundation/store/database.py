@@ -17,6 +17,8 @@ from foundation.errors import SchemaError, StoreError
 from foundation.schema.source import Source
 from foundation.store.lock import write_lock
 
+Connection = sqlite3.Connection  # for rooms that do not know sqlite3
+
 APPLICATION_ID = 0x466E6474  # "Fndt", in the header of the file
 _LEDGER_VERSION = 1
 _CACHE, _SORT_CACHE = -2_000, -500  # kilobytes of pages in memory; the first is SQLite's own default

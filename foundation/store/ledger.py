@@ -14,7 +14,6 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from foundation.errors import StoreError
-from foundation.pipeline.profile import Profile
 from foundation.reader.reader import Chunk, Damaged, Place, Position
 from foundation.reader.recovery import Error
 from foundation.schema.source import Source
@@ -327,26 +326,9 @@ def count_rows(connection: sqlite3.Connection, source: Source, load: Load) -> Co
     return Counted(stored, broken, examples)
 
 
-def complete_profile(connection: sqlite3.Connection, source: Source, load: Load, profile: Profile, before: int) -> None:
-    """Read from the table what the profile lacks.
-
-    That are the rows *before* that record if the load was cut off there, and extremes where some may be refused ones.
-    """
-    of_load = f"FROM {quote(source.name)} WHERE _load = {load.load_id:d}"
-    if before and profile.rows != load.inserted + load.updated + load.unchanged:
-        names = ", ".join(f"ifnull({quote(column.name)}, '')" for column in source.columns)
-        found = connection.execute(f"SELECT {names} {of_load} AND _record <= ?", (before,))
-        while rows := found.fetchmany(1_000):
-            profile.add(rows)
-    for name, figures in profile.columns.items():
-        if figures.is_doubtful:
-            sql = f"SELECT min({quote(name)}), max({quote(name)}) {of_load}"
-            figures.least, figures.greatest = connection.execute(sql).fetchone()
-
-
-def save_profile(store: Store, load: Load, profile: Profile) -> None:
-    """Keep the profile of a load."""
-    _keep(store, load, "profile", [("", profile.packed())])
+def save_profile(store: Store, load: Load, packed: bytes) -> None:
+    """Keep the profile of a load, in whatever form it is packed."""
+    _keep(store, load, "profile", [("", packed)])
 
 
 def save_counts(store: Store, source: Source, load: Load, counted: Counted) -> None:
