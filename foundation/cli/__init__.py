@@ -1,4 +1,4 @@
-"""The command line: one function a verb, its options beside it. It prints; nothing else does."""
+"""The command line: each verb with its options beside what it does. It prints; nothing else does."""
 
 from foundation.cli.commands import main
 

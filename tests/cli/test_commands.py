@@ -10,6 +10,8 @@ import pytest
 
 from foundation import SOURCES
 from foundation.cli import main
+from foundation.cli.commands import COMMANDS
+from foundation.cli.options import parse
 from tests.support.deliveries import FAULTS, write_delivery, write_file
 from tests.support.inspection import query as sql
 
@@ -152,6 +154,44 @@ def test_wrong_usage_gives_status_2(capsys, arguments):
     assert "usage: foundation" in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "refused"),
+    [
+        (["sample", "{out}", "--sources", "mine.py"], "unrecognized arguments: --sources"),
+        (["verify", "{data}", "--sources", "mine.py"], "unrecognized arguments: --sources"),
+        (["doctor", "--sources", "mine.py"], "unrecognized arguments: --sources"),
+        (["check", "{data}", "--max-rejects", "1"], "unrecognized arguments: --max-rejects"),
+        (["ingest", "{data}", "--db", "{out}", "--cluster", "local"], "--cluster goes with --to only"),
+        (["ingest", "{data}", "--db", "{out}", "--range-size", "64MiB"], "--range-size goes with --to only"),
+        (["ingest", "{data}", "--to", "{out}", "--chunk-size", "1000"], "--chunk-size goes with --db only"),
+        (["ingest", "{data}", "--to", "{out}", "--memory-limit", "1GB"], "--memory-limit goes with --db only"),
+        (["report", "{data}", "--db", "{out}", "--workers", "2"], "--workers goes with --to only"),
+        (["report", "{data}", "--db", "{out}", "--cluster", "tcp://x:1"], "--cluster goes with --to only"),
+        (["report", "{data}", "--to", "{out}", "--chunk-size", "1000"], "--chunk-size goes with --db only"),
+        (["ingest", "{data}", "--to", "{out}", "--cluster", "tcp://x:1", "--workers", "2"], "tcp://x:1 has its own"),
+        (["report", "{data}", "--to", "{out}", "--cluster", "tcp://x:1", "--workers", "2"], "tcp://x:1 has its own"),
+        (["rejects", "--db", "{data}/x.db", "--export", "{out}", "--format", "csv"], "not allowed with argument"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_option_that_would_be_ignored_is_refused(capsys, data, tmp_path, arguments, refused):
+    out = tmp_path / "made"
+
+    status, printed, err = run(capsys, *(text.format(data=data, out=out) for text in arguments))
+
+    assert (status, printed) == (2, "")
+    assert refused in err.splitlines()[-1]
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("arguments", [["--db", "x"], ["--to", "x"]])
+def test_options_that_go_with_the_target_have_their_defaults(arguments):
+    options = parse(COMMANDS, ["ingest", "data", *arguments])
+
+    assert (options.cluster, options.range_size, options.chunk_size) == ("local", 2**26, 1_000)
+    assert options.memory_limit == 500 * 10**6
+
+
 def test_check_stores_nothing_and_tells_by_its_status(capsys, data, faulty_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
@@ -288,7 +328,7 @@ def test_a_file_that_is_missing_is_refused_while_the_others_load(capsys, tmp_pat
 
 
 def test_a_page_fits_the_terminal_and_names_what_does_not(loaded, capsys, monkeypatch):
-    monkeypatch.setattr("foundation.cli.output._PIPE_WIDTH", 60)
+    monkeypatch.setenv("COLUMNS", "60")
 
     status, out, err = run(capsys, "page", "orders", "--db", loaded, "--size", 2)
 

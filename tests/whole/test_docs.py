@@ -1,6 +1,5 @@
 """What is written down is true: examples run, every verb, table and code is told of."""
 
-import argparse
 import doctest
 import re
 import runpy
@@ -12,7 +11,7 @@ import pytest
 
 import foundation
 from foundation.cli import main
-from foundation.cli.options import parser
+from foundation.cli.commands import COMMANDS
 from tests.support.inspection import query
 from tests.support.loading import ingest
 
@@ -21,12 +20,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 RULES = (ROOT / "docs/rules.md").read_text("utf-8")
 
 
-def verbs() -> list[str]:
-    (choices,) = [a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)]
-    return list(choices.choices)
-
-
-@pytest.mark.parametrize("verb", verbs())
+@pytest.mark.parametrize("verb", [command.name for command in COMMANDS])
 def test_every_verb_is_in_the_readme(verb):
     assert f"foundation {verb} " in README or f"`{verb}`" in README
 

@@ -1,0 +1,244 @@
+"""The verbs that load a delivery, and those that change what is loaded."""
+
+import signal
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from foundation.cli.options import (
+    DATA,
+    DB,
+    DRY_RUN,
+    JSON,
+    SOURCE,
+    SOURCES,
+    Option,
+    declared_sources,
+    path_or_address,
+    positive,
+    share,
+    size,
+    tolerance,
+    verb,
+)
+from foundation.cli.output import COUNTS, show_json, show_line, show_progress, show_records, show_table
+from foundation.errors import FoundationError, extra
+from foundation.pipeline.load import Run
+from foundation.pipeline.load import ingest as load_files
+from foundation.query.query import Database
+from foundation.schema.source import with_parents
+from foundation.stats.overview import reasons
+from foundation.store.ledger import Load
+
+_LOADED = (
+    DATA,
+    SOURCE,
+    SOURCES,
+    Option("--db", "the database file", "DB", Path, one_of="target", required=True),
+    Option("--to", "a folder of Parquet, made on a Dask cluster", "OUT", path_or_address, one_of="target"),
+    Option("--cluster", "a Dask scheduler, or local: --workers here", "ADDRESS", str, "local", only_with="--to"),
+    Option("--range-size", "bytes that one task reads (64MiB)", "SIZE", size, 2**26, only_with="--to"),
+    Option("--chunk-size", "records a chunk (1000)", "N", positive, 1_000, only_with="--db"),
+    Option("--memory-limit", "stop cleanly above it (500MB)", "SIZE", size, 500_000_000, only_with="--db"),
+    Option("--max-rejects", "exit with 1 when more records are refused", "N or P%", tolerance),
+    Option("--again", "do it all again, whether anything has changed or not", action="store_true"),
+)
+
+
+@verb(
+    Option("out", "folder to write into", "OUT", Path),
+    Option("--orders", "orders to write (10000)", "N", positive, 10_000),
+    Option("--faults", "share of damaged records (0.0)", "SHARE", share, 0.0),
+    Option("--seed", "another seed gives other files (0)", "SEED", int, 0),
+)
+def sample(options: Namespace) -> int:
+    """Write eight files like the real ones."""
+    from foundation.delivery.sample import write_sample
+
+    faults = write_sample(options.out, orders=options.orders, faults=options.faults, seed=options.seed)
+    refused = len({(fault.source, fault.record) for fault in faults})
+    show_line(f"{options.out}: eight files, {options.orders:,} orders, {refused:,} records that will be refused")
+    return 0
+
+
+@verb(DATA, SOURCE, SOURCES)
+def check(options: Namespace) -> int:
+    """Validate everything, store nothing.
+
+    It is loaded into a database that is thrown away: keys and references can only be validated against stored rows.
+    """
+    sources = declared_sources(options)
+    with tempfile.TemporaryDirectory(prefix="foundation-") as scratch:
+        db = Path(scratch) / "check.db"
+        run = _load(options, db, only=with_parents(sources, options.source))
+        loads = [load for load in run.loads if not options.source or load.source in options.source]
+        _show_run(Run(run.run_id, run.status, tuple(loads)))
+        with Database(db, sources=sources) as database:
+            why = [r for r in reasons(database) if not options.source or r["source"] in options.source]
+    show_records(why, title="Why records are refused, with one example each")
+    if run.status == "stopped":
+        return 2
+    return 1 if any(load.rejected or load.status == "refused" for load in loads) else 0
+
+
+@verb(*_LOADED, Option("--workers", "processes; 1: a large file is not read beside (2)", "N", positive), JSON)
+def ingest(options: Namespace) -> int:
+    """Load a delivery into a database."""
+    run = _load_on_cluster(options) if options.to else _load(
+        options, options.db, options.source, chunk_size=options.chunk_size, memory_limit=options.memory_limit,
+        again=options.again, workers=options.workers or 2,
+    )  # fmt: skip
+    if options.json:
+        loads = [load.summary() for load in run.loads]
+        show_json({"run_id": run.run_id, "status": run.status, "loads": loads}, indent=2)
+    else:
+        _show_run(run)
+        if options.to:
+            _show_workers(str(options.to), run)
+        if any(load.rejected for load in run.loads):
+            db = options.to or options.db
+            show_line(f"What was refused, where and why: foundation rejects --db {db}", is_error=True)
+    read, rejected = (sum(getattr(load, name) for load in run.loads) for name in ("read", "rejected"))
+    return _exit_status(run.status, read, rejected, options)
+
+
+def _load(options: Namespace, db: Path, only: Sequence[str], **more: Any) -> Run:
+    """Load with a bar for each file; a signal to end lets the chunk at hand be stored first."""
+    received: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: received.append(number))
+    with show_progress() as progress:
+        return load_files(
+            options.data, db, sources=declared_sources(options), only=only, progress=progress,
+            is_stopped=lambda: bool(received), **more,
+        )  # fmt: skip
+
+
+def _load_on_cluster(options: Namespace) -> Run:
+    with extra("cluster", "--to is for a cluster"):
+        from foundation.lake.load import connect
+        from foundation.lake.load import ingest as ingest_on
+    workers = _local_workers(options)
+    try:
+        with connect(options.cluster, workers=workers) as client, show_progress() as progress:
+            return ingest_on(
+                options.data, options.to, client=client, sources=declared_sources(options), only=options.source,
+                range_size=options.range_size, again=options.again, progress=progress,
+            )  # fmt: skip
+    except KeyboardInterrupt as error:
+        message = "stopped on request; run the same command again, it goes on where it stopped"
+        raise FoundationError(f"{options.to}: {message}") from error
+
+
+def _local_workers(options: Namespace) -> int:
+    """The processes of a cluster on this machine; another one has its own."""
+    if options.workers and options.cluster not in ("local", ""):
+        options.refuse(f"--workers goes with a local cluster only: {options.cluster} has its own; leave it out")
+    return options.workers or 2
+
+
+def _show_workers(out: str, run: Run) -> None:
+    from foundation.lake.partitions import read_manifest, workers_of
+
+    loads = [load for load in read_manifest(out)["loads"] if load["run_id"] == run.run_id]
+    show_records(workers_of(out, loads), title="Workers")
+
+
+def _show_run(run: Run) -> None:
+    rows = [
+        (called, load.status, *(getattr(load, name) for name in COUNTS), load.seconds, load.peak_rss_bytes / 1e6)
+        for called, load in zip(run.called, run.loads, strict=True)
+    ]
+    show_table(("source", "status", *COUNTS, "seconds", "peak MB"), rows, title=f"Run {run.run_id}: {run.status}")
+    for called, load in zip(run.called, run.loads, strict=True):
+        for warning in load.warnings:
+            show_line(f"{called}: {warning}", is_error=True)
+
+
+def _exit_status(status: str, read: int, rejected: int, options: Namespace) -> int:
+    if status == "stopped":
+        return 2
+    if options.max_rejects and rejected > options.max_rejects(read):
+        print(f"foundation: {rejected:,} of {read:,} records were refused, more than --max-rejects", file=sys.stderr)
+        return 1
+    return 1 if status == "refused" else 0
+
+
+@verb(
+    *_LOADED,
+    Option("--workers", "processes of local (2)", "N", positive, only_with="--to"),
+    Option("--out", "where reports go (reports)", "DIR", Path, Path("reports")),
+    Option("--cell-timeout", "seconds for a cell (3600)", "S", positive, 3_600),
+    Option("--notebook-timeout", "for a notebook (86400)", "S", positive, 86_400),
+)
+def report(options: Namespace) -> int:
+    """Load a delivery through the notebooks, and make pages of them."""
+    from foundation.report.run import make_report
+
+    made = make_report(
+        options.data, options.to or options.db, options.out, sources=declared_sources(options), only=options.source,
+        parameters={
+            "chunk_size": options.chunk_size, "memory_limit": f"{options.memory_limit}", "again": options.again,
+            "range_size": f"{options.range_size}" if options.to else "",
+            "sources": str(options.sources.absolute()) if options.sources else "",
+        },
+        cluster=options.cluster, workers=_local_workers(options),
+        limits={"cell_timeout_s": options.cell_timeout, "notebook_timeout_s": options.notebook_timeout},
+    )  # fmt: skip
+    if made.kept:
+        show_line(f"Not run again: {made.why}. --again runs it all the same.", is_error=True)
+    print(f"{made.stored:,} of {made.read:,} records stored, {made.rejected:,} refused: {made.status}")
+    show_line(f"Open {made.folder / 'index.html'}")
+    failed = any(page.failure for page in made.pages)
+    return max(_exit_status(made.status, made.read, made.rejected, options), int(failed))
+
+
+@verb(Option("data", "a folder with corrected <source>.csv of an export", "DATA", Path), DB, SOURCES)
+def repair(options: Namespace) -> int:
+    """Take corrected exports back."""
+    from foundation.pipeline import corrections, revalidate
+
+    sources = declared_sources(options)
+    corrections.require_folder(options.data, sources)
+    with revalidate.rewriting(options.db, sources, "repair") as (store, run_id):
+        result = corrections.repair(store, sources, options.data, run_id)
+    _show_recovered(result.loads)
+    if result.already:
+        print(f"{result.already:,} had been taken back before", file=sys.stderr)
+    if result.refused:
+        show_table(("source", "reject", "why it is refused still"), result.refused, title="Not taken back")
+    return 1 if result.refused else 0
+
+
+@verb(DB, SOURCES, DRY_RUN)
+def replay(options: Namespace) -> int:
+    """Validate the open rejects again."""
+    from foundation.pipeline import revalidate
+
+    sources = declared_sources(options)
+    with revalidate.rewriting(options.db, sources, "replay") as (store, run_id):
+        loads = revalidate.replay(store, sources, run_id, dry_run=options.dry_run)
+    _show_recovered(loads, is_dry_run=options.dry_run)
+    return 0
+
+
+@verb(DB, SOURCES, DRY_RUN)
+def migrate(options: Namespace) -> int:
+    """Carry tables over to sources that are declared otherwise now."""
+    from foundation.pipeline.migrate import migrate as carry_over
+
+    done = carry_over(options.db, declared_sources(options), dry_run=options.dry_run)
+    rows = [(table.source, "; ".join(table.changes), table.carried, table.rejected) for table in done.moved]
+    show_table(("source", "what is declared otherwise", "carried over", "rejected"), rows, title="Carried over")
+    _show_recovered(done.loads, is_dry_run=options.dry_run)
+    return 1 if any(table.rejected for table in done.moved) else 0
+
+
+def _show_recovered(loads: Sequence[Load], *, is_dry_run: bool = False) -> None:
+    rows = [(load.source, load.kind, load.inserted, load.updated, load.unchanged) for load in loads]
+    show_table(("source", "by", "inserted", "updated", "unchanged"), rows, title="Stored after all")
+    if is_dry_run:
+        print("A dry run: nothing was changed", file=sys.stderr)
