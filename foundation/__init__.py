@@ -1,5 +1,8 @@
 """Load recurring CSV exports into a database you can trust, read them back, and report on them in notebooks."""
 
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
 from foundation.delivery.sources import SOURCES
 from foundation.errors import (
     FoundationError,
@@ -10,7 +13,8 @@ from foundation.errors import (
     StoreError,
 )
 from foundation.lake.database import open_database as open
-from foundation.pipeline.load import Run, ingest
+from foundation.pipeline import load as _load
+from foundation.pipeline.load import Progress, Run
 from foundation.query.page import Page
 from foundation.query.query import Database, Query
 from foundation.schema.formats import Format
@@ -38,3 +42,34 @@ __all__ = [
     "open",
     "with_parents",
 ]
+
+
+def ingest(
+    data: str | Path,
+    db: str | Path,
+    *,
+    sources: Sequence[Source] = SOURCES,
+    only: Iterable[str] = (),
+    chunk_size: int = 1_000,
+    memory_limit: int = 500_000_000,
+    again: bool = False,
+    workers: int = 2,
+    wait_s: float = 10,
+    run_id: str | None = None,
+    progress: Progress = lambda load, done, size: None,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> Run:
+    """Load the files in the folder *data*, `<source>.csv` or those declared, into *db*, which is made if need be.
+
+    *only* names the sources to load, all by default; *chunk_size* is in records, *memory_limit* in bytes. A file
+    that was loaded and has not changed is skipped unless *again*; one whose load was cut off goes on where it
+    stopped. With two *workers* a second process reads and validates what is worth it. While another process
+    writes to *db*, at most *wait_s* seconds are waited. *progress* is called, *is_stopped* asked, after every chunk.
+
+    Raises SourceError when *data* is no folder with any of the files, StoreError when *db* cannot be written,
+    SchemaError when its tables were made from other declarations, FoundationError when a file cannot be read on.
+    """
+    return _load.ingest(
+        data, db, sources=sources, only=only, chunk_size=chunk_size, memory_limit=memory_limit, again=again,
+        workers=workers, wait_s=wait_s, run_id=run_id, progress=progress, is_stopped=is_stopped,
+    )  # fmt: skip

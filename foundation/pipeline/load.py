@@ -11,13 +11,13 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from foundation.delivery import sources as delivery
 from foundation.display import table
 from foundation.errors import FoundationError, SchemaError, SourceError, visible
 from foundation.memory import Memory, settled
-from foundation.pipeline.profile import Profile
+from foundation.pipeline.profile import Profile, profile_of
 from foundation.pipeline.revalidate import release
-from foundation.pipeline.worker import Step, Worker, profile_of, steps
+from foundation.pipeline.tuning import STANDARD, Tuning
+from foundation.pipeline.worker import Batch, Batches, Worker
 from foundation.reader.reader import Damaged, Position, Reader
 from foundation.reader.recovery import Error
 from foundation.schema.diagnosis import explain_columns, explain_encoding
@@ -30,7 +30,6 @@ from foundation.store.ledger import Load
 from foundation.store.references import known_parents
 from foundation.store.writer import TableWriter
 
-LARGE = 20_000  # records; from there on a second connection counts them beside the making of their indexes
 SMALLEST_CHUNK = 50  # records; below that a chunk saves no memory worth having
 Progress = Callable[[Load, int, int], None]  # the load, bytes done, bytes in all
 
@@ -75,13 +74,14 @@ class _Job:
     worker: Worker | None
     progress: Progress
     is_stopped: Callable[[], bool]
+    tuning: Tuning
 
 
 def ingest(
     data: str | Path,
     db: str | Path,
     *,
-    sources: Sequence[Source] = delivery.SOURCES,
+    sources: Sequence[Source],
     only: Iterable[str] = (),
     chunk_size: int = 1_000,
     memory_limit: int = 500_000_000,
@@ -91,29 +91,21 @@ def ingest(
     run_id: str | None = None,
     progress: Progress = lambda load, done, size: None,
     is_stopped: Callable[[], bool] = lambda: False,
+    tuning: Tuning = STANDARD,
 ) -> Run:
-    """Load the files in the folder *data*, `<source>.csv` or those declared, into *db*, which is made if need be.
-
-    *only* names the sources to load, all by default; *chunk_size* is in records, *memory_limit* in bytes. A file
-    that was loaded and has not changed is skipped unless *again*; one whose load was cut off goes on where it
-    stopped. With two *workers* a second process reads and judges what is worth it. While another process
-    writes to *db*, at most *wait_s* seconds are waited. *progress* is called, *is_stopped* asked, after every chunk.
-
-    Raises SourceError when *data* is no folder with any of the files, StoreError when *db* cannot be written,
-    SchemaError when its tables were made from other declarations, FoundationError when a file cannot be read on.
-    """
+    """Load files as `foundation.ingest` does, which explains the parameters; *tuning* changes nothing but the speed."""
     for name, number in {"chunk_size": chunk_size, "workers": workers}.items():
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
     sources = in_order(sources)
     chosen = choose(sources, only, Path(data))
     paths = [path for source in chosen if source.home for path in paths_of(source, Path(data))]
-    with Worker(paths) if workers > 1 else nullcontext() as worker, Store(Path(db), wait_s=wait_s) as store:
+    with Worker(paths, tuning) if workers > 1 else nullcontext() as worker, Store(Path(db), wait_s=wait_s) as store:
         for source in sources:
             store.prepare(source)
         run_id = run_id or ledger.new_run_id()
         ledger.begin_run(store, run_id, {"data": str(data), "only": [s.name for s in chosen], "chunk_size": chunk_size})
-        job = _Job(store, run_id, chunk_size, memory_limit, again, worker, progress, is_stopped)
+        job = _Job(store, run_id, chunk_size, memory_limit, again, worker, progress, is_stopped, tuning)
         loads = _load_files(job, chosen, Path(data).absolute())
         if not any(load.status == "stopped" for load in loads):
             loads += release(store, sources, run_id)
@@ -168,7 +160,7 @@ def _load_file(job: _Job, source: Source, path: Path) -> Load:
                 before = reader.at.record
                 load.bytes, digest, profile = _load_chunks(job, source, path, reader, load)
                 if profile:
-                    _finish(job.store, source, load, digest, profile, before)
+                    _finish(job.store, source, load, digest, profile, before, job.tuning.large_load)
             return load
     except SourceError as refusal:
         return _refuse(job, source, path, refusal)
@@ -240,7 +232,7 @@ def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Lo
     left = reader.size - reader.at.byte
     with (
         known_parents(job.store, source, left) as parents,
-        steps(path, source, reader, job.worker) as judged,
+        closing(Batches(path, source, reader, job.worker)) as judged,
     ):
         memory, writer = Memory(limit=job.memory_limit), TableWriter(job.store, source, load, same_file, parents)
         while step := judged.next(size):
@@ -264,13 +256,13 @@ def _load_chunks(job: _Job, source: Source, path: Path, reader: Reader, load: Lo
                     _stop(job, load, f"{rss:,} bytes of memory are in use, the limit is {job.memory_limit:,}")
                     break
                 size = max(size // 2, min(size, SMALLEST_CHUNK))
-        profile = judged.profile() if load.status == "running" else None
+        profile = judged.take_profile() if load.status == "running" else None
     if profile:
         profile.take_out(refused)
     return *end, profile
 
 
-def _store(store: Store, source: Source, step: Step, load: Load, writer: TableWriter) -> list[Row]:
+def _store(store: Store, source: Source, step: Batch, load: Load, writer: TableWriter) -> list[Row]:
     """Put rows into their table, rejects beside it, and count both, inside the open transaction.
 
     Returns the rows that were refused there.
@@ -295,9 +287,9 @@ def _stop(job: _Job, load: Load, why: str) -> None:
         ledger.save_load(job.store, load)
 
 
-def _finish(store: Store, source: Source, load: Load, digest: str, profile: Profile, before: int) -> None:
+def _finish(store: Store, source: Source, load: Load, digest: str, profile: Profile, before: int, large: int) -> None:
     began = time.perf_counter()
-    counted = _count_rows(store, source, load, profile, before)
+    counted = _count_rows(store, source, load, profile, before, large)
     with store.transaction():
         load.warnings += explain_columns(ledger.failed_columns(store, load), load.read)
         if (found := ledger.undecoded(store, load))[0] * 100 >= max(load.read, 1):
@@ -310,7 +302,7 @@ def _finish(store: Store, source: Source, load: Load, digest: str, profile: Prof
         ledger.save_load(store, load)
 
 
-def _count_rows(store: Store, source: Source, load: Load, profile: Profile, before: int) -> ledger.Counted:
+def _count_rows(store: Store, source: Source, load: Load, profile: Profile, before: int, large: int) -> ledger.Counted:
     """Build the indexes, complete the profile and count the rows, as the ledger says; of a large load side by side."""
 
     def count(opened: AbstractContextManager[Any]) -> ledger.Counted:
@@ -318,7 +310,7 @@ def _count_rows(store: Store, source: Source, load: Load, profile: Profile, befo
             _complete_profile(connection, source, load, profile, before)
             return ledger.count_rows(connection, source, load)
 
-    if load.read < LARGE:
+    if load.read < large:
         store.build_indexes(source)
         return count(nullcontext(store.connection))
     with ThreadPoolExecutor(1) as aside:

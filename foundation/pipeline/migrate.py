@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from foundation.errors import StoreError
-from foundation.pipeline.profile import Profile
+from foundation.pipeline.profile import Profile, profile_of
 from foundation.pipeline.revalidate import replay
-from foundation.pipeline.worker import profile_of
 from foundation.reader.csv_writer import write_csv
 from foundation.reader.reader import Chunk
 from foundation.schema.formats import Format

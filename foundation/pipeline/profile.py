@@ -15,9 +15,12 @@ import zlib
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, Literal, Self
+
+from foundation.schema.source import Column, Source
 
 MOST = 1_000  # different values of a column that are counted one by one
 _MOST_CHARACTERS = 200_000  # of these together: long texts are no vocabulary
@@ -219,21 +222,6 @@ class Profile:
             else:
                 self.columns[name] = figures
 
-    def only(self, names: Iterable[str]) -> Self:
-        """The columns of these *names*, as far as they are there."""
-        some = type(self)({name: self.columns[name] for name in names if name in self.columns})
-        some.rows = self.rows
-        return some
-
-    def beside(self, other: Self, names: Sequence[str]) -> Self:
-        """The columns of both, of the same rows, in the order of these *names*; nothing if some are not there."""
-        columns = self.columns | other.columns
-        if columns.keys() != set(names):
-            return type(self)()
-        both = type(self)({name: columns[name] for name in names})
-        both.rows = max(self.rows, other.rows)
-        return both
-
     def take_out(self, other: Self) -> None:
         """Count rows out that have been counted in."""
         if self.rows and other.rows:
@@ -254,6 +242,17 @@ class Profile:
         profile = cls({name: _unpacked(kept["rows"], *told) for name, told in kept["columns"].items()})
         profile.rows = kept["rows"]
         return profile
+
+
+def profile_of(source: Source) -> Profile:
+    """A profile of rows of *source*, none as yet."""
+    return Profile({c.name: Figures(_kind(source, c), is_optional=not c.required) for c in source.columns})
+
+
+def _kind(source: Source, column: Column) -> Kind:
+    if source.keys == (column.name,):
+        return "key"
+    return "measured" if column.kind in (float, date, datetime) else "named"
 
 
 def _packed(figures: Figures) -> list[Any]:

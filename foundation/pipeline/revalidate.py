@@ -7,8 +7,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from foundation.pipeline.profile import Profile
-from foundation.pipeline.worker import profile_of
+from foundation.pipeline.profile import Profile, profile_of
 from foundation.reader.reader import Chunk, reread
 from foundation.reader.recovery import Error
 from foundation.schema.source import Source

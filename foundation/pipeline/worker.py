@@ -1,46 +1,50 @@
-"""Read and judge a file in a second process, while the first one stores what came before.
+"""Read and validate a file in a second process, while the first one stores what came before.
 
-The worker is a new interpreter and not a fork: a fork would inherit the threads of a notebook's kernel, the database
-and its locks. It ends when its pipes do, so it does not outlive the process that started it. What they tell each other
-is JSON, the bytes of the file as they are, and what was read and refused as plain values, in half the time of JSON.
+The worker is a fresh interpreter. A fork would inherit the threads of a notebook's kernel, the database and its locks;
+`multiprocessing.Process` would run a `__main__` again that need not be guarded. The two send each other pickles through
+pipes that nobody else can open; the worker ends when these do, so it does not outlive the process that started it.
 
-Until the worker is up, and as long as a file does not seem worth it, the first process reads by itself. When the worker
-takes over, between two chunks, it goes on with the same profile: what comes of it is the same, whenever that is.
+Until the worker is up, and as long as a file is not worth it, the first process reads by itself. When the worker takes
+over, between two batches, it goes on with the same profile: the result is the same, whenever that is.
 """
 
-import base64
+import fcntl
 import gc
 import importlib
-import json
-import marshal
 import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import date, datetime
-from io import BufferedReader
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from selectors import EVENT_READ, DefaultSelector
-from typing import Any, BinaryIO, Self
+from typing import Any, NamedTuple, Self
 
 from foundation.errors import FoundationError
-from foundation.pipeline.profile import Figures, Kind, Profile
-from foundation.reader.reader import Chunk, Damaged, Piece, Position, Reader
-from foundation.reader.recovery import Error
-from foundation.schema.source import Column, Source, load_sources
+from foundation.pipeline.profile import Profile, profile_of
+from foundation.pipeline.tuning import Tuning
+from foundation.reader.reader import Chunk, Position, Reader
+from foundation.schema.source import Source, load_sources
 from foundation.schema.validator import Verdict, judge
 
-WORTH_IT = 8 * 2**20  # bytes still to be read; for less the start of a process costs more than it brings
-_WORTH_ASKING = 2**20  # bytes for which a process that is there is asked
-_REFUSED = 5  # sound records that are read in the time of a refused one
-_PATIENCE_S = 0  # how long a process that is starting is waited for: there is enough to do
-_UP = b"!"  # the first that a worker tells
-_THEIRS, _OURS = slice(0, None, 2), slice(1, None, 2)  # columns: each process takes the profile of every second one
-_AHEAD = 8  # chunks that are asked for before they are needed: storing waits for the disk now and then
-_KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "33554432"}  # glibc: not per chunk
+WORTH_IT = Tuning.worker_bytes
+_AHEAD = 8  # batches that are asked for before they are needed: storing waits for the disk now and then
+_PIPE_BYTES = 2**20  # some batches
+_KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "33554432"}  # glibc: not per batch
 
-Step = tuple[Chunk, Verdict]
+Batch = tuple[Chunk, Verdict]  # some records of a file, without their texts, and what they are read as
+
+
+class _Start(NamedTuple):
+    """Asks the worker to read a file from a position on; then come the sizes of batches, then 0 for the profile."""
+
+    path: Path
+    home: str
+    name: str
+    fingerprint: str
+    at: Position
+    digest: str
+    profile: Profile
 
 
 class Worker:
@@ -49,11 +53,12 @@ class Worker:
     It is started when a file is worth it, or at once if one of *paths* is going to be.
     """
 
-    def __init__(self, paths: Iterable[Path] = ()) -> None:
+    def __init__(self, paths: Iterable[Path], tuning: Tuning) -> None:
+        self._tuning = tuning
         self._process: subprocess.Popen[bytes] | None = None
         self._is_up = False
-        if any(path.is_file() and path.stat().st_size >= WORTH_IT for path in paths):
-            self.start()
+        if any(path.is_file() and path.stat().st_size >= tuning.worker_bytes for path in paths):
+            self._start()
 
     def __enter__(self) -> Self:
         return self
@@ -66,218 +71,186 @@ class Worker:
         """Its number, if it was started."""
         return self._process.pid if self._process else None
 
-    def takes(self, size: float) -> bool:
-        """Whether it is there to read so many bytes; it is started if they are worth it."""
-        if size < (_WORTH_ASKING if self._process else WORTH_IT):
+    def is_worthwhile(self, left: int, rejected: float) -> bool:
+        """Whether it is up to read so many bytes, of which about that share is *rejected*; started if they are many."""
+        cost = left * (1 + (self._tuning.reject_cost - 1) * rejected)
+        if cost < (self._tuning.running_worker_bytes if self._process else self._tuning.worker_bytes):
             return False
+        if not self._process:
+            self._start()
         if not self._is_up:
-            _, output = self.start()
-            with DefaultSelector() as telling:  # takes any number of open files
-                telling.register(output, EVENT_READ)
-                self._is_up = bool(telling.select(_PATIENCE_S)) and output.read(1) == _UP
+            with suppress(EOFError):  # it has ended at once; then this process reads
+                self._is_up = self._answers.poll(self._tuning.worker_wait_s) and self._answers.recv()
         return self._is_up
 
-    def start(self) -> tuple[BinaryIO, BinaryIO]:
-        """Start it unless it is there; its input and output."""
-        if not self._process:
-            code = f"import sys; sys.path[:] = {sys.path!r}; from foundation.pipeline.worker import serve; serve()"
+    def _start(self) -> None:
+        requests, self._requests = Pipe(duplex=False)
+        self._answers, answers = Pipe(duplex=False)
+        with suppress(AttributeError, OSError):  # where the system allows it
+            fcntl.fcntl(answers.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        code = f"import sys; sys.path[:] = {sys.path!r}; from foundation.pipeline.worker import main; main()"
+        ends = [requests.fileno(), answers.fileno()]
+        with requests, answers:
+            # What a module of sources prints has been printed when the first process imported it.
             self._process = subprocess.Popen(  # noqa: S603  # our own code
-                [sys.executable, "-c", code],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, pipesize=2**20, start_new_session=True,
+                [sys.executable, "-c", code, *map(str, ends)],
+                pass_fds=ends, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
                 env=os.environ | _KEEPS_MEMORY,
             )  # fmt: skip
-            self._output = BufferedReader(self._process.stdout, 2**16)  # type: ignore[type-var]  # a pipe
-        return self._process.stdin, self._output  # type: ignore[return-value]  # a pipe
+
+    def send(self, request: object) -> None:
+        """Ask it for something; raises OSError when it has ended."""
+        self._requests.send(request)
+
+    def receive(self) -> Any:
+        """Its next answer; raises EOFError or OSError when it has ended."""
+        return self._answers.recv()
 
     def end(self) -> None:
         """End it, whatever it does."""
         if self._process:
             self._process.kill()
-            with self._process:
-                self._process, self._is_up = None, False
+            self._process.wait()
+            self._requests.close()
+            self._answers.close()
+            self._process, self._is_up = None, False
 
 
-@contextmanager
-def steps(path: Path, source: Source, reader: Reader, worker: Worker | None) -> Iterator["Steps"]:
-    """The records of *reader*, judged, by the *worker* from where that is worth it."""
-    taken = Steps(path, source, reader, worker if source.home else None)
-    try:
-        yield taken
-    finally:
-        taken.end()
-
-
-class Steps:
-    """The records of a file, some at a time, judged here or by a worker."""
+class Batches:
+    """The records of *reader*, validated, some at a time: here, or by the *worker* from where that is worthwhile."""
 
     def __init__(self, path: Path, source: Source, reader: Reader, worker: Worker | None) -> None:
-        self._path, self._source, self._reader, self._worker = path, source, reader, worker
-        self._here = _Here(source, reader, profile_of(source))
-        self._asked: _Asked | None = None
+        self._path, self._source, self._reader = path, source, reader
+        self._worker = worker if source.home else None
+        self._local = _LocalBatches(source, reader, profile_of(source))
+        self._remote: _RemoteBatches | None = None
 
-    def next(self, size: int) -> Step | None:
+    def next(self, size: int) -> Batch | None:
         """The next *size* records; None at the end."""
-        if self._worker and not self._asked and self._worker.takes(self._here.cost):
-            self._asked = _Asked(self._path, self._source, self._reader, self._here.profile(), *self._worker.start())
-        return (self._asked or self._here).next(size)
+        if self._worker and not self._remote and self._is_worthwhile(self._worker):
+            self._remote = _RemoteBatches(self._worker, self._start())
+        return (self._remote or self._local).next(size)
 
-    def profile(self) -> Profile:
-        """What the rows that fit hold; there are no steps after it."""
-        return (self._asked or self._here).profile()
+    def _is_worthwhile(self, worker: Worker) -> bool:
+        rejected = self._local.rejected / self._local.read if self._local.read else 0
+        return worker.is_worthwhile(self._reader.size - self._reader.at.byte, rejected)
 
-    def end(self) -> None:
-        """The worker is of no use any more if it was asked for more than was wanted."""
-        if self._worker and self._asked and not self._asked.is_done:
+    def _start(self) -> _Start:
+        source, reader = self._source, self._reader
+        return _Start(
+            self._path, source.home, source.name, source.fingerprint, reader.at, reader.digest, self._local.profile
+        )
+
+    def take_profile(self) -> Profile:
+        """What the valid rows hold; there are no batches after it."""
+        return self._remote.take_profile() if self._remote else self._local.profile
+
+    def close(self) -> None:
+        """End the worker if it was asked for more than was wanted: it is of no use any more."""
+        if self._worker and self._remote and not self._remote.is_done:
             self._worker.end()
 
 
-class _Here:
-    """Steps that this process takes; it goes on with a *profile* of some columns, of all by default."""
+class _LocalBatches:
+    """Batches that this process reads; it goes on with a *profile*."""
 
-    def __init__(self, source: Source, reader: Reader, profile: Profile, share: slice = slice(None)) -> None:
-        self._source, self._reader, self._profile, self._share = source, reader, profile, share
-        self._read = self._refused = 0
+    def __init__(self, source: Source, reader: Reader, profile: Profile) -> None:
+        self._source, self._reader, self.profile = source, reader, profile
+        self.read = self.rejected = 0
 
-    @property
-    def cost(self) -> float:
-        """The bytes still to be read, and more if they are as faulty as those before: in sound bytes of equal cost."""
-        faulty = self._refused / self._read if self._read else 0
-        return (self._reader.size - self._reader.at.byte) * (1 + (_REFUSED - 1) * faulty)
-
-    def next(self, size: int) -> Step | None:
+    def next(self, size: int) -> Batch | None:
         chunk = self._reader.chunk(size)
         if not chunk:
             return None
         verdict = judge(self._source, chunk)
-        self._profile.add_columns(verdict.columns[self._share])
-        self._read += chunk.size
-        self._refused += len(verdict.rejected)
+        chunk.columns.clear()
+        self.profile.add_columns(verdict.columns)
+        self.read += chunk.size
+        self.rejected += len(verdict.rejected)
         return chunk, verdict
 
-    def profile(self) -> Profile:
-        return self._profile
 
+class _RemoteBatches:
+    """Batches that a worker reads, some of them before they are needed."""
 
-def profile_of(source: Source) -> Profile:
-    """A profile of rows of *source*, none as yet."""
-    return Profile({c.name: Figures(_kind(source, c), is_optional=not c.required) for c in source.columns})
-
-
-def _kind(source: Source, column: Column) -> Kind:
-    if source.keys == (column.name,):
-        return "key"
-    return "measured" if column.kind in (float, date, datetime) else "named"
-
-
-class _Asked:
-    """Steps that a worker takes, some of them ahead of their time."""
-
-    def __init__(
-        self, path: Path, source: Source, reader: Reader, profile: Profile, to: BinaryIO, back: BinaryIO
-    ) -> None:
-        self._path, self._to, self._from = path, to, back
-        self._names = [column.name for column in source.columns]
-        self._profile = profile.only(self._names[_OURS])
+    def __init__(self, worker: Worker, start: _Start) -> None:
+        self._worker, self._path = worker, start.path
         self._waiting = 0
         self.is_done = False
-        theirs = base64.b64encode(profile.only(self._names[_THEIRS]).packed()).decode()
-        given = {"path": str(path), "at": reader.at, "digest": reader.digest, "profile": theirs}
-        self._send(given | {"home": source.home, "name": source.name, "fingerprint": source.fingerprint})
+        self._send(start)
 
-    def next(self, size: int) -> Step | None:
+    def next(self, size: int) -> Batch | None:
         while self._waiting < _AHEAD:
             self._send(size)
             self._waiting += 1
         self._waiting -= 1
-        told = self._answer()
-        step = self._unpacked(told) if told else None
-        if step:
-            self._profile.add_columns(step[1].columns[_OURS])
-        return step
+        batch: Batch | None = self._receive()
+        return batch
 
-    def profile(self) -> Profile:
+    def take_profile(self) -> Profile:
         self._send(0)
-        for _ in range(self._waiting):  # steps that were asked for and are not wanted
-            if told := self._answer():
-                self._unpacked(told)
-        theirs = Profile.unpacked(self._receive(self._answer()["profile"]))
+        for _ in range(self._waiting):  # batches that were asked for and are not wanted
+            self._receive()
+        profile: Profile = self._receive()
         self.is_done = True
-        return theirs.beside(self._profile, self._names)
+        return profile
 
-    def _answer(self) -> dict[str, Any]:
-        told: dict[str, Any] = json.loads(self._receive(int.from_bytes(self._receive(8))))
-        if error := told.get("error"):
-            number, message = error
-            raise OSError(number, message) if number else FoundationError(message)
-        return told
+    def _send(self, request: object) -> None:
+        with self._ended():
+            self._worker.send(request)
 
-    def _unpacked(self, told: dict[str, Any]) -> Step:
-        chunk = Chunk(Position(*told["start"]), Position(*told["end"]), digest=told["digest"])
-        for start, end, spans, size in told["pieces"]:
-            chunk.pieces.append(Piece(Position(*start), Position(*end), self._receive(size), spans=spans))
-        *columns, records, refused = marshal.loads(self._receive(told["values"]))  # noqa: S302  # of our own making
-        rejected = [Damaged(record, [Error(*error) for error in errors], key) for record, errors, key in refused]
-        return chunk, Verdict(columns, records, rejected)
+    def _receive(self) -> Any:
+        with self._ended():
+            answer = self._worker.receive()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-    def _send(self, order: object) -> None:
+    @contextmanager
+    def _ended(self) -> Iterator[None]:
         try:
-            self._to.write(json.dumps(order).encode() + b"\n")
-        except BrokenPipeError as error:
-            raise self._ended() from error
-
-    def _receive(self, size: int) -> bytes:
-        data = self._from.read(size)
-        if len(data) < size:
-            raise self._ended()
-        return data
-
-    def _ended(self) -> FoundationError:
-        return FoundationError(
-            f"{self._path}: the process that reads it has ended, perhaps for want of memory; "
-            "run the same command again, it goes on where it stopped (--workers 1 does without that process)"
-        )
-
-
-def serve() -> None:
-    """Be the worker: what is to be read comes by standard input, then the size of each step."""
-    gc.disable()  # nothing here refers to itself
-    results = sys.stdout.buffer
-    with suppress(BrokenPipeError):  # who asked has gone
-        try:
-            results.write(_UP)
-            results.flush()
-            _serve(sys.stdin.buffer, results)
-        except BrokenPipeError:
-            raise
-        except Exception as error:  # it is raised again where it is waited for
-            number = error.errno if isinstance(error, OSError) else None
-            message = str(error) if isinstance(error, FoundationError) else repr(error)
-            _answer(results, {"error": [number, os.strerror(number) if number else message]})
-
-
-def _serve(orders: BinaryIO, results: BinaryIO) -> None:
-    while line := orders.readline():
-        given = json.loads(line)
-        path, at = Path(given["path"]), Position(*given["at"])
-        source = _source(given["home"], given["name"])
-        if not source or source.fingerprint != given["fingerprint"]:
+            yield
+        except (EOFError, OSError) as error:
             raise FoundationError(
-                f"{given['home']}: {given['name']} is declared otherwise by now; start anew to load by that, "
-                "or use --workers 1 (workers=1)"
-            )
-        with Reader(path, source.layout) as reader:
-            if at != reader.at and not reader.resume(at, given["digest"]):
-                raise FoundationError(f"{path}: it has changed since the load began; run the same command again")
-            profile = Profile.unpacked(base64.b64decode(given["profile"]))
-            steps = _Here(source, reader, profile, _THEIRS)
-            while order := json.loads(orders.readline() or "0"):
-                _answer(results, *_packed(steps.next(order)))
-            packed = steps.profile().packed()
-            _answer(results, {"profile": len(packed)}, packed)
+                f"{self._path}: the process that reads it has ended, perhaps for want of memory; "
+                "run the same command again, it goes on where it stopped (--workers 1 does without that process)"
+            ) from error
 
 
-def _source(home: str, name: str) -> Source | None:
-    """The declared source that is at home in a file, or in a module under a name, if it is still there."""
+def main() -> None:
+    """Be the worker, between the pipes whose numbers are the arguments."""
+    gc.disable()  # nothing here refers to itself
+    requests, answers = Connection(int(sys.argv[1]), writable=False), Connection(int(sys.argv[2]), readable=False)
+    with suppress(EOFError, BrokenPipeError):  # the process that asks has gone
+        answers.send(True)
+        try:
+            while True:
+                _read_file(requests.recv(), requests, answers)
+        except (EOFError, BrokenPipeError):
+            raise
+        except Exception as error:  # it is raised where the answer is waited for
+            told = str(error) if isinstance(error, FoundationError) else repr(error)
+            answers.send(error if isinstance(error, OSError) else FoundationError(told))
+
+
+def _read_file(start: _Start, requests: Connection, answers: Connection) -> None:
+    source = _find_source(start.home, start.name)
+    if not source or source.fingerprint != start.fingerprint:
+        raise FoundationError(
+            f"{start.home}: {start.name} is declared otherwise by now; start anew to load by that, "
+            "or use --workers 1 (workers=1)"
+        )
+    with Reader(start.path, source.layout) as reader:
+        if start.at != reader.at and not reader.resume(start.at, start.digest):
+            raise FoundationError(f"{start.path}: it has changed since the load began; run the same command again")
+        batches = _LocalBatches(source, reader, start.profile)
+        while size := requests.recv():
+            answers.send(batches.next(size))
+        answers.send(batches.profile)
+
+
+def _find_source(home: str, name: str) -> Source | None:
+    """The source that is declared in a file, or in a module under a name, if it is still there."""
     if home.endswith(".py"):
         return next((source for source in load_sources(Path(home)) if source.name == name), None)
     module, _, declared = home.partition(":")
@@ -285,23 +258,3 @@ def _source(home: str, name: str) -> Source | None:
         source: Source = getattr(importlib.import_module(module), declared).__source__
         return source
     return None
-
-
-def _packed(step: Step | None) -> tuple[Any, ...]:
-    if not step:
-        return ({},)
-    chunk, verdict = step
-    chunk.columns.clear()  # marshal takes longer over texts that others hold, too
-    refused = [(record, list(map(tuple, errors)), key) for record, errors, key in verdict.rejected]
-    values = marshal.dumps([*verdict.columns, list(verdict.records), refused])
-    told = {
-        "start": chunk.start, "end": chunk.end, "digest": chunk.digest,
-        "pieces": [(p.start, p.end, p.spans, len(p.block)) for p in chunk.pieces], "values": len(values),
-    }  # fmt: skip
-    return told, *(piece.block for piece in chunk.pieces), values
-
-
-def _answer(results: BinaryIO, told: dict[str, Any], *blocks: bytes) -> None:
-    data = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
-    results.writelines((len(data).to_bytes(8), data, *blocks))
-    results.flush()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from inspect import signature
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from typing import Any
 import psutil
 import pytest
 
-from foundation import SOURCES, Load, SchemaError, SourceError, StoreError
+import foundation.pipeline.load
+from foundation import SOURCES, Load, Run, SchemaError, SourceError, StoreError
 from tests.support.deliveries import ALL, FAULTS, STORED, Row, append, header, line, write_delivery, write_file
 from tests.support.inspection import content, counted, counts, keys, open_rejects, query, reasons, snapshot
-from tests.support.loading import ingest
+from tests.support.loading import ingest, tuned
 from tests.support.processes import in_child, kill_at
 
 CHUNK_SIZES = [1, 2, 3, 7, 1000]
@@ -146,18 +148,17 @@ def test_a_reader_sees_whole_chunks_only(faulty_data, db):
 
 
 @pytest.fixture(params=[100_000, 0], ids=["small", "large"])
-def counting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rows of a load are counted behind its indexes, or by a second connection beside them."""
-    monkeypatch.setattr(sys.modules["foundation.pipeline.load"], "LARGE", request.param)
+def counting(request: pytest.FixtureRequest) -> Callable[..., Run]:
+    """Loads whose rows are counted after the indexes are made, or by a second connection meanwhile."""
+    return tuned(large_load=request.param)
 
 
-@pytest.mark.usefixtures("counting")
-def test_checks_are_counted_for_each_load(data, db):
-    ingest(data, db)
+def test_checks_are_counted_for_each_load(data, db, counting):
+    counting(data, db)
     late = line("orders", 7, promised_delivery_date="2024-12-31 08:00:00", amount=0)
     append(data / "orders.csv", late + line("orders", 8, pincode="11001"))
 
-    load = load_of(ingest(data, db, only=["orders"]), "orders")
+    load = load_of(counting(data, db, only=["orders"]), "orders")
 
     counted = dict(query(db, "SELECT name, value FROM _stats WHERE load_id = ? AND kind = 'check'", load.load_id))
     assert {name for name, rows in counted.items() if rows} == {
@@ -725,15 +726,24 @@ def test_the_peak_of_memory_is_that_of_the_process(data, db):
 # The ledger of a run
 
 
-@pytest.mark.usefixtures("counting")
-def test_a_mistake_in_counting_is_not_passed_over(data, db):
+def test_the_public_function_is_that_of_the_room_with_the_eight_sources():
+    public, ours = (signature(function).parameters for function in (foundation.ingest, foundation.pipeline.load.ingest))
+
+    shared = {name: p.replace(default=None) for name, p in public.items()}
+    assert shared == {name: p.replace(default=None) for name, p in ours.items() if name != "tuning"}
+    differing = {name for name in public if public[name].default != ours[name].default}
+    assert differing == {"sources", "progress", "is_stopped"}, "the last two are functions that do nothing"
+    assert public["sources"].default is SOURCES
+
+
+def test_a_mistake_in_counting_is_not_passed_over(data, db, counting):
     def lose_a_row(load: Load, done: int, size: int) -> None:
         if load.source == "orders" and done == size:
             with closing(sqlite3.connect(db)) as connection, connection:
                 connection.execute("DELETE FROM orders WHERE order_id = 3")
 
     with pytest.raises(StoreError, match=r"orders\.csv: records do not add up: 6 read, 5 stored, 0 rejected"):
-        ingest(data, db, progress=lose_a_row)
+        counting(data, db, progress=lose_a_row)
     assert query(db, "SELECT status FROM _loads WHERE source = 'orders'") == ["running"]
 
 

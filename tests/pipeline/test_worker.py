@@ -1,6 +1,5 @@
 """A second process that reads and judges: the same content and rejects, and no trace of it when something ends."""
 
-import json
 import os
 import signal
 from collections.abc import Iterable
@@ -16,19 +15,13 @@ import pytest
 import foundation
 from foundation import FoundationError, Record, load_sources
 from foundation.delivery.sample import write_sample
-from foundation.pipeline import worker as ahead
 from tests.support.deliveries import write_delivery
 from tests.support.inspection import snapshot
-from tests.support.loading import ingest
+from tests.support.loading import tuned
 from tests.support.processes import in_child, kill_at
 
-
-@pytest.fixture(autouse=True)
-def _always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker for every file, however small."""
-    monkeypatch.setattr(ahead, "WORTH_IT", 0)
-    monkeypatch.setattr(ahead, "_WORTH_ASKING", 0)
-    monkeypatch.setattr(ahead, "_PATIENCE_S", 10)
+ALWAYS = {"worker_bytes": 0, "running_worker_bytes": 0, "worker_wait_s": 10}
+ingest = tuned(**ALWAYS)  # a worker for every file, however small
 
 
 @pytest.fixture(scope="module")
@@ -68,22 +61,19 @@ def test_two_processes_give_what_one_gives(delivery, alone, db, chunk_size):
     assert workers() == []
 
 
-def test_a_small_file_is_read_by_the_one_process(delivery, db, monkeypatch):
-    monkeypatch.setattr(ahead, "WORTH_IT", 8 * 2**20)
+def test_a_small_file_is_read_by_the_one_process(delivery, db):
     seen: list[psutil.Process] = []
 
-    ingest(delivery, db, progress=lambda load, done, size: seen.extend(workers()))
+    tuned(worker_wait_s=10)(delivery, db, progress=lambda load, done, size: seen.extend(workers()))
 
     assert seen == []
 
 
-@pytest.mark.parametrize(("refused", "beside"), [(1, 0), (10_000, 1)])
-def test_a_worker_takes_over_where_many_records_are_refused(delivery, alone, db, monkeypatch, refused, beside):
-    monkeypatch.setattr(ahead, "WORTH_IT", 2**20)
-    monkeypatch.setattr(ahead, "_REFUSED", refused)
+@pytest.mark.parametrize(("cost", "beside"), [(1, 0), (10_000, 1)])
+def test_a_worker_takes_over_where_many_records_are_rejected(delivery, alone, db, cost, beside):
     seen = set()
 
-    ingest(
+    tuned(**ALWAYS | {"worker_bytes": 2**20, "reject_cost": cost})(
         delivery, db, chunk_size=10,
         progress=lambda load, done, size: seen.update(worker.pid for worker in workers()),
     )  # fmt: skip
@@ -137,18 +127,30 @@ def test_a_worker_that_is_killed_is_told_and_the_load_goes_on(delivery, alone, d
     assert snapshot(db) == alone
 
 
-def test_an_error_of_the_worker_is_raised_where_it_is_waited_for(delivery, db, monkeypatch):
-    ingest(delivery, db, chunk_size=9, is_stopped=lambda: True)
-    real = json.dumps
+def test_an_error_of_the_worker_is_raised_where_it_is_waited_for(tmp_path, db):
+    data = write_delivery(tmp_path / "data", clients=["1,short\n", {}, {}])
+    file = data / "clients.csv"
 
-    def spoil(thing: Any, **options: Any) -> str:
-        if isinstance(thing, dict) and "digest" in thing:
-            thing = thing | {"digest": "0" * 64}  # the file is not what its checkpoint says
-        return real(thing, **options)
+    def spoil(load: Any, done: int, size: int) -> None:
+        """Change what was read before a worker takes over, which it does as soon as a record was rejected."""
+        assert workers() == []
+        file.write_bytes(file.read_bytes().replace(b"1,short", b"1,other"))
 
-    monkeypatch.setattr(ahead.json, "dumps", spoil)
     with pytest.raises(FoundationError, match=r"clients.csv: it has changed since the load began"):
-        ingest(delivery, db)
+        tuned(**ALWAYS | {"worker_bytes": 2**20, "reject_cost": 10**6})(data, db, chunk_size=1, progress=spoil)
+
+
+def test_what_a_file_of_sources_prints_is_printed_once(tmp_path, db, capfd):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from foundation import Record\nprint('hello')\n"
+        "class Odd(Record, table='odd', key='odd_id'):\n    odd_id: int\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "odd.csv").write_text("odd_id\n1\n", encoding="utf-8")
+
+    assert ingest(tmp_path, db, sources=load_sources(file)).status == "complete"
+    assert capfd.readouterr().out == "hello\n"
 
 
 def test_sources_of_a_file_are_read_beside_and_those_of_a_notebook_are_not(tmp_path, db):

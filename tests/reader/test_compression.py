@@ -14,7 +14,6 @@ from foundation import Format, Record
 from foundation.cli import main
 from foundation.errors import SchemaError, SourceError
 from foundation.memory import Watch
-from foundation.pipeline import worker as ahead
 from foundation.pipeline.migrate import migrate
 from foundation.reader import compression
 from foundation.reader.compression import zstd
@@ -22,7 +21,7 @@ from foundation.reader.reader import Reader
 from foundation.schema.files import paths_of
 from foundation.schema.source import Source
 from tests.support.inspection import query, snapshot
-from tests.support.loading import ingest
+from tests.support.loading import ingest, tuned
 from tests.support.processes import in_child, kill_at
 
 BIG = 100_000  # records: more than is read at a time
@@ -50,7 +49,7 @@ PACK = {".gz": gzip.compress, ".zst": pack_zstd}
 SALES = source()
 
 
-def load(data: Path, declared: Source = SALES, **more):
+def load(data: Path, declared: Source = SALES, ingest=ingest, **more):
     run = ingest(data, data / "x.db", sources=[declared], **more)
     return [(one.status, one.read, one.inserted, one.updated, one.unchanged, one.rejected) for one in run.loads]
 
@@ -93,9 +92,7 @@ def test_a_packed_file_is_skipped_resumed_and_read_on(tmp_path, ending):
     assert load(tmp_path) == [("complete", 30, 0, 30, 0, 0)]
 
 
-def test_a_second_process_reads_packed_files_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(ahead, "WORTH_IT", 1)
-    monkeypatch.setattr(ahead, "_PATIENCE_S", 10)
+def test_a_second_process_reads_packed_files_too(tmp_path):
     (tmp_path / "mine.py").write_text(
         "from foundation import Record\n\n"
         "class Sale(Record, table='sales', key='sale_id', delimiter=';', encoding='cp1252'):\n"
@@ -106,7 +103,9 @@ def test_a_second_process_reads_packed_files_too(tmp_path, monkeypatch):
 
     (declared,) = foundation.load_sources(tmp_path / "mine.py")
 
-    assert load(tmp_path, declared) == [("complete", 3_001, 2_999, 0, 0, 2)]
+    run = load(tmp_path, declared, tuned(worker_bytes=1, worker_wait_s=10))
+
+    assert run == [("complete", 3_001, 2_999, 0, 0, 2)]
     assert query(tmp_path / "x.db", "SELECT raw FROM _rejects ORDER BY record") == [
         '1500;"Café ""1500"",\nMünchen; 1";abc\n'.encode("cp1252"), b'3001;"x;1\n'
     ]  # fmt: skip

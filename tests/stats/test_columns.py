@@ -10,15 +10,16 @@ import pytest
 import foundation
 from foundation.cli import main
 from foundation.delivery.sample import write_sample
-from foundation.pipeline import worker as ahead
 from foundation.pipeline.migrate import migrate
 from foundation.stats import columns as describe
 from foundation.stats import overview as stats
 from foundation.store import database
 from tests.support.deliveries import append, line, write_delivery, write_file
 from tests.support.inspection import query
-from tests.support.loading import ingest
+from tests.support.loading import ingest, tuned
 from tests.support.processes import in_child, kill_at
+
+ingest_beside = tuned(worker_bytes=0, worker_wait_s=10)  # with a second process, if there may be two
 
 
 @pytest.fixture(autouse=True)
@@ -62,10 +63,8 @@ def require_same(table, read):
 
 @pytest.mark.parametrize("chunk_size", [37, 1_000])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_kept_figures_are_those_of_the_rows(delivery, db, workers, chunk_size, monkeypatch):
-    monkeypatch.setattr(ahead, "WORTH_IT", 0)
-    monkeypatch.setattr(ahead, "_PATIENCE_S", 10)
-    ingest(delivery, db, workers=workers, chunk_size=chunk_size)
+def test_kept_figures_are_those_of_the_rows(delivery, db, workers, chunk_size):
+    ingest_beside(delivery, db, workers=workers, chunk_size=chunk_size)
 
     assert set(described(db).values()) == {False}
 
@@ -142,16 +141,14 @@ def test_files_that_have_no_key_in_common_are_added_up(tmp_path, db):
 def stop_and_go(delivery, db, **options):
     for _ in range(500):
         steps = count(1)
-        run = ingest(delivery, db, chunk_size=100, is_stopped=lambda: next(steps) > 4, **options)
+        run = ingest_beside(delivery, db, chunk_size=100, is_stopped=lambda: next(steps) > 4, **options)
         if run.status == "complete":
             return
     pytest.fail("the load has come to no end")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_load_that_was_stopped_is_told_of_as_a_whole(delivery, db, workers, monkeypatch):
-    monkeypatch.setattr(ahead, "WORTH_IT", 0)
-    monkeypatch.setattr(ahead, "_PATIENCE_S", 10)
+def test_a_load_that_was_stopped_is_told_of_as_a_whole(delivery, db, workers):
     stop_and_go(delivery, db, workers=workers)
 
     assert set(described(db).values()) == {False}
