@@ -3,7 +3,6 @@
 import sys
 from dataclasses import dataclass, replace
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic_core import core_schema
@@ -11,7 +10,7 @@ from pydantic_core import core_schema
 from foundation.schema.fastpath import shortcut
 from foundation.schema.source import Source
 from foundation.schema.validator import _Judge
-from tests.schema.test_validator import Every, not_seven
+from tests.support.records import Every, not_seven
 
 SOURCE: Source = Every.__source__
 COLUMNS = {column.name: column for column in SOURCE.columns}
@@ -57,17 +56,20 @@ def test_a_shortcut_gives_what_pydantic_gives(column, data):
     assert read(column, texts, quickly=True) == read(column, texts, quickly=False)
 
 
-@pytest.mark.parametrize("odd", ODD, ids=ascii)
-@pytest.mark.parametrize("column", COLUMNS)
-def test_one_odd_text_among_sound_ones_is_judged_as_pydantic_does(column, odd):
-    texts = [*SOUND.get(column, []), odd]
+def test_one_odd_text_among_sound_ones_is_judged_as_pydantic_does():
+    differing = []
+    for column in COLUMNS:
+        for odd in ODD:
+            texts = [*SOUND.get(column, []), odd]
+            found, wanted = (read(column, texts, quickly=quickly) for quickly in (True, False))
+            if found != wanted:
+                differing.append(f"{column}, {odd!a}: {found}, not {wanted}")
 
-    assert read(column, texts, quickly=True) == read(column, texts, quickly=False)
+    assert not differing, "\n".join(differing[:9])
 
 
-@pytest.mark.parametrize("column", SOUND)
-def test_sound_texts_take_the_shortcut(column):
-    assert shortcut(COLUMNS[column], lambda texts: texts)(SOUND[column]) is not None
+def test_sound_texts_take_the_shortcut():
+    assert [name for name, texts in SOUND.items() if shortcut(COLUMNS[name], lambda texts: texts)(texts) is None] == []
 
 
 @dataclass(frozen=True)

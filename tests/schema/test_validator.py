@@ -2,48 +2,19 @@
 
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pydantic import AfterValidator, Field
 
 from foundation.reader.reader import Chunk, Damaged
 from foundation.reader.recovery import Error
-from foundation.schema.source import Record, Source
+from foundation.schema.source import Source
 from foundation.schema.validator import Value, judge
+from tests.support.records import Every
 
 untimed = settings(deadline=None)  # a busy machine is no fault
-
-
-def not_seven(number: int) -> int:
-    if number == 7:
-        raise ValueError("seven is not allowed")
-    return number
-
-
-class Every(Record, table="every", key="key"):
-    """A column of every type, each in both forms: required and not."""
-
-    key: int = Field(gt=0)
-    whole: int | None = None
-    number: float | None = None
-    moment: datetime | None = None
-    day: date | None = None
-    text: str | None = None
-    word: Literal["Yes", "No", 'it\'s "so", so'] | None = None
-    rating: Annotated[int, Field(ge=1, le=5)] | None = None
-    amount: float | None = Field(None, ge=0)
-    short: str | None = Field(None, max_length=3)
-    since: datetime | None = Field(None, ge=datetime(2025, 1, 1), lt=datetime(2026, 1, 1))
-    odd: Annotated[int, AfterValidator(not_seven)] | None = None
-    must_whole: int
-    must_number: float
-    must_moment: datetime
-    must_text: str
-    must_word: Literal["Yes", "No"]
-
 
 EVERY: Source = Every.__source__
 NAMES = [column.name for column in EVERY.columns]
