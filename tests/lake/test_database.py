@@ -16,7 +16,7 @@ from foundation.query.lineage import explain
 from foundation.stats.overview import describe, references, rejects
 from tests.support import loading
 from tests.support.deliveries import append
-from tests.whole.test_docs import run_python, run_shell
+from tests.support.documents import run_python, run_shell
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 

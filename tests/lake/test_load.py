@@ -22,7 +22,7 @@ from bs4 import BeautifulSoup
 import foundation
 from foundation.cli import main
 from tests.support import loading
-from tests.support.deliveries import ALL, SOUND, append, write_file
+from tests.support.deliveries import ALL, append, write_file
 from tests.support.fault_score import batches, make_faultless
 from tests.support.inspection import counts, snapshot
 
@@ -54,34 +54,10 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def held(out: Path | str) -> tuple[dict[str, list[Any]], list[Any]]:
-    """What `conftest.snapshot` tells of a database, of a folder: the content, and the open rejects."""
-    with foundation.open(out) as lake:
-        content = {
-            name: lake.rows(f"SELECT {', '.join(columns)} FROM {name} ORDER BY 1").fetchall()
-            for name, columns in SOUND.items()
-        }
-        errors: dict[int, list[Any]] = {}
-        for reject, *error in lake.rows(
-            'SELECT reject_id, stage, code, "column", value, message FROM _errors ORDER BY reject_id, number'
-        ):
-            errors.setdefault(reject, []).append(error)
-        rejects = lake.rows(
-            """
-            SELECT source, record, line, last_line, byte_start, byte_end, raw, key, reject_id FROM _rejects
-            ORDER BY source, record
-            """
-        ).fetchall()
-    told = [
-        (*place, json.dumps(errors[reject], separators=(",", ":"), ensure_ascii=False)) for *place, reject in rejects
-    ]
-    return content, told
-
-
 def require_same(out: Path | str, db: Path) -> None:
-    (content, rejects), (wanted, refused) = held(out), snapshot(db)
-    assert content == wanted
-    assert rejects == refused
+    (content, refused), (wanted_content, wanted_refused) = snapshot(out), snapshot(db)
+    assert content == wanted_content
+    assert refused == wanted_refused
 
 
 @pytest.mark.parametrize("size", [20_011, WHOLE] if IS_REAL else [701, WHOLE], ids="ranges of {} bytes".format)
@@ -165,30 +141,30 @@ def test_a_refused_file_that_is_as_it_was_again_leaves_nothing(client, data, out
 
 def test_with_again_all_is_done_anew_and_is_the_same(client, faulty_data, out):
     ingest(faulty_data, out, client=client, range_size=300)
-    before = held(out)
+    before = snapshot(out)
 
     run = ingest(faulty_data, out, client=client, again=True)
 
     assert {load.status for load in run.loads} == {"complete"}
-    assert held(out) == before
+    assert snapshot(out) == before
 
 
 def test_another_delivery_is_not_mixed_with_that_which_is_there(client, data, out):
     ingest(data, out, client=client)
-    before = held(out)
+    before = snapshot(out)
     append(data / "orders.csv", "\n")
 
     with pytest.raises(foundation.StoreError, match=r"it holds orders of another delivery.*name another folder"):
         ingest(data, out, client=client)
 
-    assert held(out) == before
+    assert snapshot(out) == before
 
 
 def test_parents_that_come_later_release_their_children(client, faulty_data, db, out):
     loading.ingest(faulty_data, db, only=["orders", "feedback"])
     loading.ingest(faulty_data, db)
     ingest(faulty_data, out, client=client, only=["orders", "feedback"])
-    assert held(out)[0]["orders"] == []
+    assert snapshot(out)[0]["orders"] == []
 
     ingest(faulty_data, out, client=client)
 

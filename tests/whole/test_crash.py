@@ -20,28 +20,20 @@ from pathlib import Path
 import pytest
 
 from foundation.delivery.sample import write_sample
-from tests.support.crash import (
-    READS,
-    WRITES,
+from tests.support.deliveries import append, line
+from tests.support.injection import READS, WRITES, Fault, Loader, Outcome
+from tests.support.inspection import differences, half_done, query, state, wounds
+from tests.support.sweep import (
     Call,
-    Fault,
-    Loader,
-    Outcome,
     Scene,
     Sweep,
     Swept,
     broken_package,
     copy,
-    differences,
     failing_at,
     failing_from,
-    half_done,
     killed_at,
-    query,
-    state,
-    wounds,
 )
-from tests.support.deliveries import append, line
 
 SOAK = bool(os.environ.get("FOUNDATION_SOAK"))
 

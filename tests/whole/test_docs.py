@@ -1,9 +1,7 @@
 """What is written down is true: examples run, every verb, table and code is told of."""
 
-import doctest
 import re
 import runpy
-import shlex
 import tomllib
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 import foundation
 from foundation.cli import main
 from foundation.cli.commands import COMMANDS
+from tests.support.documents import run_python, run_shell
 from tests.support.inspection import query
 from tests.support.loading import ingest
 
@@ -44,29 +43,6 @@ def test_the_shell_examples_run_as_they_stand(tmp_path, monkeypatch, capsys):
 
     assert len(statuses) >= 9
     assert set(statuses.values()) <= {0, 1}
-
-
-SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-
-
-def run_python(block: str, names: dict[str, object]) -> int:
-    """The examples of a block that do not give what is shown, told on standard output."""
-    test = doctest.DocTest(doctest.DocTestParser().get_examples(block), {}, "recipes.md", None, None, block)
-    test.globs = names  # it has made a copy
-    return doctest.DocTestRunner(optionflags=SAME, verbose=False).run(test, clear_globs=False).failed
-
-
-def run_shell(block: str, capsys) -> int:
-    """The commands of a block that fail or do not print what is shown, told on standard output."""
-    wrong = []
-    for command, wanted in re.findall(r"^\$ foundation ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", block, re.M):
-        capsys.readouterr()
-        status = main(shlex.split(command.replace("\\\n", "")))
-        got = capsys.readouterr().out
-        if status > 1 or not doctest.OutputChecker().check_output(wanted, got, SAME):
-            wrong.append(f"{command}\n{got}")
-    print(*wrong, sep="\n")
-    return len(wrong)
 
 
 def test_the_recipes_run_as_they_stand_and_give_what_they_show(tmp_path, monkeypatch, capsys):
