@@ -9,13 +9,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
-from foundation.errors import StoreError
+from foundation.errors import StoreError, extra
 from foundation.store.database import Store
+
+with extra("notebooks", "versions are compared by it"):
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.specifiers import SpecifierSet
 
 _ROOT = Path(__file__).parents[2]
 _CONDA = {"matplotlib-base": "matplotlib"}  # names that are others there
-_LOCKED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)\s*(;)?", re.MULTILINE)
-_LEAST = re.compile(r"^\s*-\s*([A-Za-z0-9._-]+)>=([0-9][0-9.]*)\s*(?:#.*)?$", re.MULTILINE)
+_SQLITE = SpecifierSet(">=3.37")  # has STRICT tables
 
 
 class Finding(NamedTuple):
@@ -29,7 +32,8 @@ class Finding(NamedTuple):
 
 def examine(root: Path = _ROOT) -> list[Finding]:
     """All that was looked at: the kernel, SQLite, what environment.yml asks for, what the lock pins."""
-    return [_kernel(), *_sqlite(), *_least(root / "environment.yml"), *_locked(root / "requirements.lock")]
+    asked = (_asked(root / name) for name in ("environment.yml", "requirements.lock"))
+    return [_kernel(), *_sqlite(), *(finding for findings in asked for finding in findings)]
 
 
 def _kernel() -> Finding:
@@ -53,56 +57,39 @@ def _sqlite() -> Iterator[Finding]:
             (keys,) = store.execute("PRAGMA foreign_keys").fetchone()
             (strict,) = store.execute("SELECT strict FROM pragma_table_list WHERE name = '_runs'").fetchone()
     except StoreError as error:
-        yield Finding("SQLite", "3.37 or newer", str(error), False)
+        yield Finding("SQLite", str(_SQLITE), str(error), False)
         return
-    yield Finding("SQLite", "3.37 or newer", found, _parts(found) >= (3, 37))
+    yield Finding("SQLite", str(_SQLITE), found, _SQLITE.contains(found))
     yield Finding("SQLite: STRICT tables", "yes", "yes" if strict else "no", bool(strict))
     yield Finding("SQLite: foreign keys", "yes", "yes" if keys else "no", bool(keys))
 
 
-def _least(path: Path) -> Iterator[Finding]:
-    """The least versions in environment.yml; names alone ask for any."""
+def _asked(path: Path) -> Iterator[Finding]:
+    """What a file asks for of this machine, with its versions; names alone ask for any."""
     if not path.is_file():
-        yield _lost(path)
+        missing = f"not in {path.parent}: it is part of a checkout, not of an installed package; run from a checkout"
+        yield Finding(path.name, "the file", missing, False)
         return
-    for name, least in _LEAST.findall(path.read_text("utf-8")):
-        found = platform.python_version() if name == "python" else _installed(_CONDA.get(name, name))
-        yield Finding(
-            f"{name} ({path.name})",
-            f"{least} or newer",
-            found or "none",
-            bool(found) and _parts(found) >= _parts(least),
-        )
+    for wanted in _requirements(path.read_text("utf-8")):
+        if wanted.specifier and (wanted.marker is None or wanted.marker.evaluate()):
+            found = _installed(wanted.name)
+            is_well = bool(found) and wanted.specifier.contains(found, prereleases=True)
+            yield Finding(f"{wanted.name} ({path.name})", str(wanted.specifier), found or "none", is_well)
 
 
-def _locked(path: Path) -> Iterator[Finding]:
-    """The exact versions in the lock; what has a condition may be for another machine, or pinned twice."""
-    if not path.is_file():
-        yield _lost(path)
-        return
-    pins: dict[str, list[str]] = {}
-    conditional = set()
-    for name, pinned, condition in _LOCKED.findall(path.read_text("utf-8")):
-        pins.setdefault(name, []).append(pinned)
-        conditional |= {name} if condition else set()
-    for name, wanted in pins.items():
-        found = _installed(name)
-        if found or name not in conditional:
-            yield Finding(f"{name} ({path.name})", " or ".join(wanted), found or "none", found in wanted)
-
-
-def _lost(path: Path) -> Finding:
-    told = f"not in {path.parent}: it is part of a checkout, not of an installed package; run from a checkout"
-    return Finding(path.name, "the file", told, False)
+def _requirements(text: str) -> Iterator[Requirement]:
+    """Each line that asks for a package: of a list in YAML, or of a lock, where hashes follow."""
+    for line in re.findall(r"^(?:[ \t]*- )?(\w[^#\\\n]*)", text, re.MULTILINE):
+        try:
+            yield Requirement(line.strip())
+        except InvalidRequirement:  # `name: foundation`, or a path
+            continue
 
 
 def _installed(name: str) -> str:
+    if name == "python":
+        return platform.python_version().rstrip("+")  # of a build between two versions
     try:
-        return version(name)
+        return version(_CONDA.get(name, name))
     except PackageNotFoundError:
         return ""
-
-
-def _parts(told: str) -> tuple[int, ...]:
-    """The numbers of a version, to be compared."""
-    return tuple(int(part) for part in re.findall(r"[0-9]+", told.split("+")[0])[:3])

@@ -28,7 +28,7 @@ def test_what_fits_is_well(root):
 
 
 def test_another_version_than_the_locked_one_is_told(root):
-    assert found(root, "rich (requirements.lock)")[:2] == ("rich (requirements.lock)", "0.1")
+    assert found(root, "rich (requirements.lock)")[:2] == ("rich (requirements.lock)", "==0.1")
     assert not found(root, "rich (requirements.lock)").is_well
 
 
@@ -41,6 +41,28 @@ def test_a_package_that_is_too_old_or_missing_is_told(root):
 
     assert [found(root, name).is_well for name in ("rich (env", "no-such-package", "python (env")] == [False] * 3
     assert found(root, "no-such-package").found == "none"
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_well"),
+    [
+        ("rich~=999.0", False),
+        ("rich>=1,<999", True),
+        ("rich>=999a1", False),
+        ("rich!=1.5", True),
+        ("rich>0.dev1", True),
+    ],
+)
+def test_what_is_asked_for_is_read_as_pip_reads_it(root, asked, is_well):
+    (root / "environment.yml").write_text(f"dependencies:\n  - pip:\n      - {asked}  # why\n      - -e .\n")
+
+    assert found(root, "rich (environment.yml)").is_well is is_well
+
+
+def test_a_pin_for_another_machine_is_none_for_this_one(root):
+    (root / "requirements.lock").write_text("rich==0.1 ; sys_platform == 'none'\nrich==0.2 ; sys_platform != 'none'\n")
+
+    assert [finding.wanted for finding in examine(root) if finding.what.startswith("rich")] == ["==0.2"]
 
 
 def test_files_that_are_not_there_are_told_in_words(tmp_path):
