@@ -34,7 +34,7 @@ class SourceError(FoundationError):
         self.code = code
 
     def __reduce__(self) -> tuple[type["SourceError"], tuple[str, str]]:
-        """So that one that was raised on another machine arrives with both."""
+        """Pickle both arguments: errors of workers are raised again here."""
         return SourceError, (self.code, str(self))
 
 
@@ -52,9 +52,9 @@ class ReportError(FoundationError):
 
 @contextmanager
 def extra(name: str, why: str) -> Iterator[None]:
-    """Around imports that an extra of this package brings: says *why* they are wanted, and how to get them.
+    """Wrap imports of packages that only an extra installs; *why* says what they are for.
 
-    Raises FoundationError when one is not installed.
+    Raises FoundationError, with the command that installs them, when one is missing.
     """
     try:
         yield

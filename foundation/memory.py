@@ -1,4 +1,4 @@
-"""Resident memory, of this process against a budget, and of another one as it goes: sampled, the peak remembered."""
+"""Resident memory, sampled: of this process against a budget, and of another one as it runs; sizes in words."""
 
 import gc
 import re
@@ -7,16 +7,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 from types import TracebackType
-from typing import Self
+from typing import Annotated, Self
 
 import psutil
+from pydantic import ByteSize, Field, TypeAdapter, ValidationError
 
-_UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_SIZE = TypeAdapter(Annotated[ByteSize, Field(gt=0)])
 
 
 @contextmanager
-def settled() -> Iterator[None]:
-    """Look for garbage among new objects only: what was there before, all that was imported, is much and stays."""
+def gc_frozen() -> Iterator[None]:
+    """Freeze the objects that there are, so that the garbage collector does not go through them; new ones it does."""
     is_ours = not gc.get_freeze_count()
     if is_ours:
         gc.freeze()
@@ -49,7 +50,7 @@ class Memory:
         """Resident bytes now."""
         now = 0
         for process in self._processes:
-            with suppress(psutil.NoSuchProcess):  # that it has ended is told by who waits for it
+            with suppress(psutil.NoSuchProcess):  # whoever waits for it finds out that it has ended
                 now += process.memory_info().rss
         self.now, self.peak = now, max(self.peak, now)
         return now
@@ -66,15 +67,15 @@ class Memory:
 class Watch:
     """Samples the resident memory of another process, in bytes, from a thread of this one; use it in a `with`.
 
-    `peak` is the largest sample since `restart`: what comes and goes within the interval is not seen. When the process
-    has ended, `now` stays what was seen last.
+    `peak` is the largest sample since `restart`: what rises and falls within the interval is not seen. When the process
+    has ended, `now` stays the last sample.
     """
 
     def __init__(self, pid: int, *, interval_s: float = 0.02) -> None:
         self._process = psutil.Process(pid)
         self._interval_s = interval_s
         self._done = Event()
-        self._thread = Thread(target=self._go_on, daemon=True)
+        self._thread = Thread(target=self._sample_on, daemon=True)
         self.now = self.peak = 0
 
     def __enter__(self) -> Self:
@@ -99,13 +100,13 @@ class Watch:
         self.peak = max(self.peak, self.now)
         return self.now
 
-    def _go_on(self) -> None:
+    def _sample_on(self) -> None:
         while not self._done.wait(self._interval_s):
             self.sample()
 
 
 def oom_kills() -> int:
-    """How many processes Linux has killed for want of memory since it began; 0 where that is not told."""
+    """How many processes Linux has killed for lack of memory since it started; 0 on other systems."""
     with suppress(OSError):
         for line in Path("/proc/vmstat").read_text("ascii").splitlines():
             if line.startswith("oom_kill "):
@@ -114,12 +115,12 @@ def oom_kills() -> int:
 
 
 def parse_bytes(text: str) -> int:
-    """Bytes meant by `500MB`, `1.5 GiB` or `1000000`; kB, MB, GB are powers of 1,000.
+    """Bytes written as `500MB`, `1.5 GiB` or `1000000`; kB, MB, GB are powers of 1,000.
 
     Raises ValueError when *text* is no positive size.
     """
-    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text)
-    size = round(float(match[1]) * _UNITS.get(match[2].lower(), 0)) if match else 0
-    if not size:
-        raise ValueError(f"{text!r} is no size; write it like 500MB or 1GiB")
-    return size
+    # ByteSize reads as far as it can and ignores the rest: `1,5GB` would be one byte.
+    if re.fullmatch(r"\s*[0-9]*\.?[0-9]+\s*[A-Za-z]*\s*", text):
+        with suppress(ValidationError):
+            return _SIZE.validate_python(text)
+    raise ValueError(f"{text!r} is no size; write it like 500MB or 1GiB")

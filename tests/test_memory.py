@@ -3,7 +3,7 @@ import gc
 import psutil
 import pytest
 
-from foundation.memory import Memory, parse_bytes, settled
+from foundation.memory import Memory, gc_frozen, parse_bytes
 
 MB = 10**6
 
@@ -13,6 +13,7 @@ MB = 10**6
     [
         ("1000000", 10**6), ("1", 1), ("500MB", 500 * MB), ("500 mb", 500 * MB), (" 1.5 GiB ", 3 * 2**29),
         ("1kB", 1_000), ("1KiB", 1_024), ("2MiB", 2**21), ("0.25gb", 250 * MB), ("1.13kb", 1_130), ("2.0", 2),
+        (".5GB", 500 * MB), ("5TB", 5 * 10**12),
     ],
 )  # fmt: skip
 def test_a_size_is_read_with_its_unit(text, size):
@@ -21,7 +22,7 @@ def test_a_size_is_read_with_its_unit(text, size):
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "MB", "0", "0MB", "0.0001kB", "-5MB", "+5MB", "5 parsecs", "5M", "1e9", "1_000", "1,5GB", ".5GB",
+    ["", " ", "MB", "0", "0MB", "0.0001kB", "-5MB", "+5MB", "5 parsecs", "1e9", "1_000", "1,5GB", "1.2.3",
      "nan", "inf", "٥MB", "5MB\n5MB", "1 2MB"],
 )  # fmt: skip
 def test_what_is_no_size_is_told_so(text):
@@ -59,7 +60,7 @@ def test_a_budget_is_tight_above_nine_tenths_and_then_spent(share, is_tight, is_
 def test_what_another_one_put_aside_stays_there():
     gc.freeze()
     try:
-        with settled():
+        with gc_frozen():
             pass
         assert gc.get_freeze_count() > 1_000
     finally:

@@ -31,7 +31,8 @@ UPWARD = {  # still to be decoupled
 }
 ONE_TECHNOLOGY = {
     "sqlite3": {"store", "query", "stats"},
-    "pydantic": {"schema", "delivery"},
+    "pydantic": {"schema", "delivery", "memory"},  # memory: ByteSize, and no more
+    "packaging": {"cli.doctor"},
     "csv": {"reader.csv_writer"},
     "gzip": {"reader.compression"},
     "backports": {"reader.compression"},

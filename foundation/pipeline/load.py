@@ -13,7 +13,7 @@ from typing import Any
 
 from foundation.display import table
 from foundation.errors import FoundationError, SchemaError, SourceError, visible
-from foundation.memory import Memory, settled
+from foundation.memory import Memory, gc_frozen
 from foundation.pipeline.profile import Profile, profile_of
 from foundation.pipeline.revalidate import release
 from foundation.pipeline.tuning import STANDARD, Tuning
@@ -141,7 +141,7 @@ def _require_delivery(data: Path, chosen: list[Source]) -> None:
         raise SourceError("not_found", f"{data}: none of {wanted} is there, but {shown or 'nothing at all'}")
 
 
-@settled()
+@gc_frozen()
 def _load_files(job: _Job, chosen: list[Source], data: Path) -> list[Load]:
     loads: list[Load] = []
     for source in chosen:
