@@ -71,7 +71,7 @@ def main() -> None:
                 connect("local", workers=workers) as client,
                 measured(f"{workers} workers", list(client.run(os.getpid).values()), told),
             ):
-                ingest(folder / "data", folder / f"lake{workers}", client=client, only=ONLY)
+                ingest(folder / "data", folder / f"lake{workers}", client=client, sources=foundation.SOURCES, only=ONLY)
     sqlite, one, more = told[0].seconds, told[1].seconds, told[-1].seconds
     print(f"speed-up {one / more:.2f}, one worker ÷ SQLite {one / sqlite:.2f}")
 

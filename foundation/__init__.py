@@ -12,7 +12,7 @@ from foundation.errors import (
     SourceError,
     StoreError,
 )
-from foundation.lake.database import open_database as open
+from foundation.lake import duckdb as _lake
 from foundation.pipeline import load as _load
 from foundation.pipeline.load import Progress, Run
 from foundation.query.page import Page
@@ -73,3 +73,13 @@ def ingest(
         data, db, sources=sources, only=only, chunk_size=chunk_size, memory_limit=memory_limit, again=again,
         workers=workers, wait_s=wait_s, run_id=run_id, progress=progress, is_stopped=is_stopped,
     )  # fmt: skip
+
+
+def open(path: str | Path, *, sources: Sequence[Source] = SOURCES, cache: int | str = "64MB") -> Database:
+    """A database file, or a folder of Parquet at a path or an address, opened for reading only.
+
+    `db["orders"]` is a lazy query, `list(db)` names the tables. *sources* tell which texts are timestamps, for frames,
+    and are the tables of a folder. *cache* bounds, in bytes or as "64MB", what is kept of pages, frames and counts
+    until the data changes; False keeps nothing.
+    """
+    return _lake.open_database(path, sources=sources, cache=cache)

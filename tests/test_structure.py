@@ -27,7 +27,6 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 TOP = {"__init__", "__main__"}
 UPWARD = {  # still to be decoupled
     "pipeline.corrections": {"query"},
-    "query.lineage": {"lake"},
 }
 ONE_TECHNOLOGY = {
     "sqlite3": {"store", "query", "stats"},

@@ -26,9 +26,9 @@ from foundation.cli.options import (
 )
 from foundation.cli.output import COUNTS, show_json, show_line, show_progress, show_records, show_table
 from foundation.errors import FoundationError, extra
+from foundation.lake.duckdb import open_database
 from foundation.pipeline.load import Run
 from foundation.pipeline.load import ingest as load_files
-from foundation.query.query import Database
 from foundation.schema.source import with_parents
 from foundation.stats.overview import reasons
 from foundation.store.ledger import Load
@@ -76,7 +76,7 @@ def check(options: Namespace) -> int:
         run = _load(options, db, only=with_parents(sources, options.source))
         loads = [load for load in run.loads if not options.source or load.source in options.source]
         _show_run(Run(run.run_id, run.status, tuple(loads)))
-        with Database(db, sources=sources) as database:
+        with open_database(db, sources=sources) as database:
             why = [r for r in reasons(database) if not options.source or r["source"] in options.source]
     show_records(why, title="Why records are refused, with one example each")
     if run.status == "stopped":

@@ -17,7 +17,7 @@ from foundation.cli.options import (
 )
 from foundation.cli.output import COUNTS, show_json, show_line, show_rows, show_table
 from foundation.errors import FoundationError
-from foundation.lake.database import open_database
+from foundation.lake.duckdb import open_database
 from foundation.query.conditions import WORDS
 from foundation.query.query import Database, Query
 from foundation.reader.csv_writer import write_csv

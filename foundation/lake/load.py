@@ -23,7 +23,6 @@ import fsspec
 from distributed import Client, Future, as_completed
 from fsspec.implementations.local import LocalFileSystem
 
-from foundation.delivery.sources import SOURCES
 from foundation.errors import SchemaError, SourceError, StoreError
 from foundation.lake.client import connect, told
 from foundation.lake.constraints import reasons, refused
@@ -100,7 +99,7 @@ def ingest(
     out: str | Path,
     *,
     client: Client | None = None,
-    sources: Sequence[Source] = SOURCES,
+    sources: Sequence[Source],
     only: Iterable[str] = (),
     range_size: int = RANGE,
     again: bool = False,

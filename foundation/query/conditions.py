@@ -1,4 +1,7 @@
-"""Conditions and places as SQL: what `where` means, and the rows behind a row in an order."""
+"""Conditions as SQL: what `where` means, and the rows after a row in an order.
+
+They are written so that every engine understands them; SQLite's `IS` between two values is one of its own.
+"""
 
 import math
 import operator
@@ -40,13 +43,13 @@ def condition(term: Term, word: str, value: Any) -> Condition:
     if word in ("in", "between"):
         if isinstance(value, str) or not isinstance(value, Iterable):
             raise QueryError(f"{term.name}__{word} takes a list of values, got {value!r}")
-        return _LISTS[word](term, [fitting(term, one) for one in value])
+        return _LISTS[word](term, [coerce(term, item) for item in value])
     if word in ("contains", "startswith") and not (isinstance(value, str) and term.kind in ("TEXT", "")):
         raise QueryError(f"{term.name}__{word} looks for a text in a column of text, got {value!r} and {term.kind}")
-    fits = fitting(term, value)
-    if fits is None and word not in ("", "not"):
+    coerced = coerce(term, value)
+    if coerced is None and word not in ("", "not"):
         raise QueryError(f"{term.name}__{word} takes a value; None, a missing value, is neither more nor less")
-    return _WORDS[word](term, fits)
+    return _WORDS[word](term, coerced)
 
 
 def _starting(term: Term, text: Value) -> Condition:
@@ -78,10 +81,20 @@ def _comparing(sign: str) -> Callable[[Term, Value], Condition]:
     return lambda term, value: Condition(f"{term.sql} {sign} ?", (value,))
 
 
+def _equal(term: Term, value: Value) -> Condition:
+    return Condition(f"{term.sql} IS NULL", ()) if value is None else Condition(f"{term.sql} = ?", (value,))
+
+
+def _unequal(term: Term, value: Value) -> Condition:
+    if value is None:
+        return Condition(f"{term.sql} IS NOT NULL", ())
+    return Condition(f"({term.sql} <> ? OR {term.sql} IS NULL)", (value,))
+
+
 _LISTS: dict[str, Callable[[Term, list[Value]], Condition]] = {"in": _among, "between": _between}
 _WORDS: dict[str, Callable[[Term, Value], Condition]] = {
-    "": _comparing("IS"),
-    "not": _comparing("IS NOT"),
+    "": _equal,
+    "not": _unequal,
     "gt": _comparing(">"),
     "gte": _comparing(">="),
     "lt": _comparing("<"),
@@ -92,7 +105,7 @@ _WORDS: dict[str, Callable[[Term, Value], Condition]] = {
 WORDS = (*filter(None, _WORDS), *_LISTS)
 
 
-def fitting(term: Term, value: Any) -> Value:
+def coerce(term: Term, value: Any) -> Value:
     """*value* as the column holds it: times as text, and a text that reads as a number as that number.
 
     Raises QueryError for one that the column cannot hold.
@@ -102,16 +115,16 @@ def fitting(term: Term, value: Any) -> Value:
     if value is None:
         return None
     try:
-        found = _FITTING[term.kind](value)
+        coerced = _COERCE[term.kind](value)
     except (TypeError, ValueError):
         raise QueryError(f"{term.name} holds {_HELD[term.kind]}, got {value!r}") from None
-    if isinstance(found, float) and math.isnan(found):
+    if isinstance(coerced, float) and math.isnan(coerced):
         raise QueryError(f"{term.name}: nan is no value; None finds missing ones")
-    if isinstance(found, int) and not -(2**63) <= found < 2**63:
-        raise QueryError(f"{term.name}: {found} is beyond 64 bits, no column holds it")
-    if isinstance(found, str) and any("\ud800" <= c <= "\udfff" for c in found):
-        raise QueryError(f"{term.name}: {found!r} has half a character, no column holds it")
-    return found
+    if isinstance(coerced, int) and not -(2**63) <= coerced < 2**63:
+        raise QueryError(f"{term.name}: {coerced} is beyond 64 bits, no column holds it")
+    if isinstance(coerced, str) and any("\ud800" <= c <= "\udfff" for c in coerced):
+        raise QueryError(f"{term.name}: {coerced!r} has half a character, no column holds it")
+    return coerced
 
 
 def _integer(value: Any) -> int:
@@ -138,7 +151,7 @@ def _any(value: Any) -> Value:
     return value
 
 
-_FITTING: dict[str, Callable[[Any], Value]] = {"INTEGER": _integer, "REAL": _real, "TEXT": _text, "": _any}
+_COERCE: dict[str, Callable[[Any], Value]] = {"INTEGER": _integer, "REAL": _real, "TEXT": _text, "": _any}
 _HELD = {"INTEGER": "whole numbers", "REAL": "numbers", "TEXT": "text", "": "numbers or text"}
 
 
@@ -148,46 +161,37 @@ def reverse(order: Order) -> Order:
 
 
 def order_sql(order: Order) -> str:
-    """What stands behind ORDER BY."""
-    return ", ".join(f"{term.sql}{' DESC' if down else ''}" for term, down in order)
+    """The ORDER BY clause, empty for no order."""
+    return " ORDER BY " + ", ".join(f"{term.sql}{' DESC' if down else ''}" for term, down in order) if order else ""
 
 
-def behind(order: Order, place: Sequence[Value]) -> list[Condition]:
-    """The rows behind *place* in this order, as stretches that follow each other, each one range of an index.
+def after(order: Order, place: Sequence[Value]) -> list[Condition]:
+    """The rows after *place* in this order, as ranges that follow each other, each one range of an index.
 
-    For the order `a, -b` they are `a IS ? AND b < ?`, then, if b may be missing, `a IS ? AND b IS NULL`, then `a > ?`.
+    For the order `a, -b` they are `a = ? AND b < ?`, then, if b may be missing, `a = ? AND b IS NULL`, then `a > ?`.
     A missing value comes before all others, as SQLite sorts.
     """
-    stretches = []
-    for i in reversed(range(len(order))):
-        same = [f"{term.sql} {'=' if term.required else 'IS'} ?" for term, _ in order[:i]]
-        for sql, values in _after(*order[i], place[i]):
-            stretches.append(Condition(" AND ".join([*same, sql]), (*place[:i], *values)))
-    return stretches
+    same = [_equal(term, value) for (term, _), value in zip(order, place, strict=True)]
+    return [all_of([*same[:i], beyond]) for i in reversed(range(len(order))) for beyond in _beyond(*order[i], place[i])]
 
 
-def _after(term: Term, down: bool, value: Value) -> Iterator[Condition]:
+def _beyond(term: Term, down: bool, value: Value) -> Iterator[Condition]:
     if value is None:
         if not down:
-            yield Condition(f"{term.sql} IS NOT NULL", ())
+            yield _unequal(term, None)
         return
-    yield Condition(f"{term.sql} {'<' if down else '>'} ?", (value,))
+    yield _comparing("<" if down else ">")(term, value)
     if down and not term.required:
-        yield Condition(f"{term.sql} IS NULL", ())
+        yield _equal(term, None)
 
 
-def either(conditions: Sequence[Condition]) -> Condition:
+def any_of(conditions: Sequence[Condition]) -> Condition:
     """The rows that meet any of the conditions."""
-    sql = " OR ".join(f"({one.sql})" for one in conditions) or "0"
-    return Condition(f"({sql})", tuple(value for one in conditions for value in one.values))
+    sql = " OR ".join(f"({condition.sql})" for condition in conditions) or "0"
+    return Condition(f"({sql})", tuple(value for condition in conditions for value in condition.values))
 
 
-def both(conditions: Sequence[Condition]) -> Condition:
+def all_of(conditions: Sequence[Condition]) -> Condition:
     """The rows that meet all of the conditions."""
-    sql = " AND ".join(one.sql for one in conditions) or "1"
-    return Condition(sql, tuple(value for one in conditions for value in one.values))
-
-
-def same_as(order: Order, place: Sequence[Value]) -> Condition:
-    """The rows that stand at *place* themselves."""
-    return Condition(" AND ".join(f"{term.sql} IS ?" for term, _ in order), tuple(place))
+    sql = " AND ".join(condition.sql for condition in conditions) or "1"
+    return Condition(sql, tuple(value for condition in conditions for value in condition.values))

@@ -2,13 +2,10 @@
 
 import json
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from foundation.errors import QueryError, SourceError
-from foundation.lake.database import Lake
 from foundation.query.query import Database
-from foundation.reader.reader import Chunk, Position, Reader
 from foundation.schema.source import Source
 from foundation.store.database import quote
 
@@ -79,40 +76,13 @@ def _place(database: Database, table: str, told: dict[str, Any]) -> dict[str, An
     if source is None:
         return nothing | {"note": "the source is not declared here; name its file with --sources"}
     try:
-        chunk = (
-            database.chunk_of(source, told["record"]) if isinstance(database, Lake) else _read(database, source, told)
-        )
+        chunk = database.engine.chunk_of(source, told["path"], told["origin"], told["record"])
     except SourceError as error:
         return nothing | {"note": str(error)}
     if not chunk:
         return nothing | {"note": "the file is no longer the one that was loaded"}
     place, raw = chunk.locate(told["record"])
     return dict(zip(names, (*place[1:], _text(raw, source)), strict=True)) | {"note": None}
-
-
-def _read(database: Database, source: Source, told: dict[str, Any]) -> Chunk | None:
-    """The chunk with the record, read from the file again; None when that is no longer the same."""
-    with Reader(Path(told["path"]), source.layout) as reader:
-        header = (reader.at, reader.digest)
-        start, end = (_checkpoint(database, told, side) for side in ("< ? ORDER BY record_end DESC", ">= ?"))
-        if not (end and reader.resume(*end) and reader.resume(*(start or header))):
-            return None
-        while chunk := reader.chunk(told["record"] - reader.at.record):
-            if chunk.end.record >= told["record"]:
-                break
-    return chunk
-
-
-def _checkpoint(database: Database, told: dict[str, Any], side: str) -> tuple[Position, str] | None:
-    """The nearest checkpoint on one side of the record, in the version of the file that it came from."""
-    found = database.rows(
-        f"""
-        SELECT record_end, line_end, byte_end, digest FROM _chunks JOIN _loads USING (load_id)
-        WHERE origin = ? AND kind = 'file' AND record_end {side} LIMIT 1
-        """,
-        (told["origin"], told["record"]),
-    ).fetchone()
-    return (Position(*found[:3]), found[3]) if found else None
 
 
 def _rejects(database: Database, table: str, key: str) -> list[dict[str, Any]]:

@@ -1,9 +1,8 @@
 """One page of a query, as people and notebooks see it."""
 
 import html
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from foundation.display import plain, table
 from foundation.schema.validator import Row, Value
@@ -11,15 +10,7 @@ from foundation.schema.validator import Row, Value
 if TYPE_CHECKING:
     import pandas as pd
 
-
-class Asked(Protocol):
-    """What a page must know of its query."""
-
-    def page(self, size: int = 100, *, after: str | None = None) -> "Page":
-        """The page that a token leads to."""
-
-    def as_frame(self, rows: Sequence[Row]) -> "pd.DataFrame":
-        """Rows of the query as a frame."""
+    from foundation.query.query import Query
 
 
 @dataclass(frozen=True)
@@ -36,7 +27,7 @@ class Page:
     previous: str | None
     next: str | None
     total: int
-    query: Asked = field(repr=False)
+    query: "Query" = field(repr=False)
     size: int = field(repr=False)
 
     def __len__(self) -> int:
@@ -51,7 +42,7 @@ class Page:
         return self.query.as_frame(self.rows)
 
     def forward(self) -> "Page | None":
-        """The page after this one, None behind the last; in a notebook `page = page.forward()`."""
+        """The page after this one, None after the last; in a notebook `page = page.forward()`."""
         return self.query.page(self.size, after=self.next) if self.next else None
 
     def back(self) -> "Page | None":

@@ -1,39 +1,33 @@
 """Read a database back: lazy queries that become pages, streams, frames or a count.
 
 Pages seek by key, not by OFFSET: along the key or an index the last page of a million rows costs what the first one
-does. The order is made
-total by the table's key, in the direction of the last column; NULLs stand first when ascending, last when
-descending, as SQLite sorts them. Rows of a SELECT have no key: with `order_by` all their columns make the order
-total, without it they keep the order of the SELECT and pages count their way.
+does. The order is made total by the table's key, in the direction of the last column; NULLs stand first when
+ascending, last when descending, as SQLite sorts them. Rows of a SELECT have no key: with `order_by` all their columns
+make the order total, without it they keep the order of the SELECT, and pages count their way.
 
 A page, a stream and a frame each see one state of the data. A page behind a token sees the state in which the first
 page was read; when it is there no longer, because somebody has loaded, the token is refused in words. So nobody who
 pages through meets a row twice or misses one.
 """
 
-import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from pathlib import Path
 from sys import getsizeof
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from foundation.delivery.sources import SOURCES
 from foundation.display import table as html_table
 from foundation.errors import QueryError, StoreError
 from foundation.memory import parse_bytes
 from foundation.query.cache import Cache
-from foundation.query.conditions import Condition, Order, Term, both, order_sql
+from foundation.query.conditions import Condition, Order, Term, all_of, order_sql
+from foundation.query.engine import Engine, Rows
 from foundation.query.page import Page
-from foundation.query.pagination import Asking, Token, digest, fits, read_page, read_token
-from foundation.query.relation import Relation, selected, tables
-from foundation.schema.source import Source
+from foundation.query.pagination import PageQuery, Token, digest, read_page, read_token
+from foundation.query.relation import Relation, selected
 from foundation.schema.validator import Row, Value
-from foundation.store.database import connect, told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,19 +36,17 @@ _DTYPES = {"INTEGER": "Int64", "REAL": "Float64", "TEXT": "string"}
 
 
 class Database:
-    """A database opened for reading only; `db["orders"]` is a lazy query, `list(db)` names the tables.
+    """A database file or a folder of Parquet, opened for reading only by `foundation.open`.
 
-    *sources* tell which texts are timestamps, for frames. *cache* bounds, in bytes or as "64MB", what is kept of
-    pages, frames and counts until the data changes; False keeps nothing.
+    `db["orders"]` is a lazy query, `list(db)` names the tables. The *engine* runs the SQL: SQLite for a file, DuckDB
+    for a folder. *cache* bounds, in bytes or as "64MB", what is kept of pages, frames and counts until the data
+    changes; False keeps nothing.
     """
 
-    def __init__(self, path: str | Path, *, sources: Sequence[Source] = SOURCES, cache: int | str = "64MB") -> None:
-        self.path = Path(path)
-        self.connection = connect(self.path, read_only=True)
-        self._watch = self.connection.cursor()  # one for all: a cached page takes no longer than asking for the state
-        self.sources = {s.name: s for s in sources}
+    def __init__(self, engine: Engine, *, cache: int | str = "64MB") -> None:
+        self.engine = engine
+        self.path, self.sources, self.tables = engine.path, engine.sources, engine.tables
         self.cache = Cache(parse_bytes(cache) if isinstance(cache, str) else int(cache))
-        self.tables = tables(self.rows, self.sources)
 
     def __enter__(self) -> Self:
         return self
@@ -65,8 +57,8 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file and of what is cached."""
-        self.connection.close()
+        """Let go of the files and of what is cached."""
+        self.engine.close()
         self.cache.clear()
 
     def __iter__(self) -> Iterator[str]:
@@ -80,7 +72,8 @@ class Database:
     def sql(self, select: str, values: Sequence[Any] = ()) -> "Query":
         """The rows of any SELECT as a lazy query; *values* are bound to its question marks.
 
-        Raises QueryError when SQLite does not take it.
+        It goes to the engine as it stands: SQLite runs it for a database file, DuckDB for a folder of Parquet. Raises
+        QueryError when that does not take it.
         """
         try:
             return Query(self, selected(self.rows, select, values))
@@ -103,51 +96,23 @@ class Database:
     @property
     def version(self) -> int:
         """A number that grows with every change of the data."""
-        return int(self.rows("SELECT coalesce(max(chunk_id), 0) FROM _chunks").fetchone()[0])
+        return self.engine.version()
 
     def problems(self) -> list[str]:
-        """What does not hold together, in sentences: the file, as SQLite checks it, and references."""
-        found = [f"the file: {told}" for (told,) in self.rows("PRAGMA integrity_check") if told != "ok"]
-        lost = Counter((child, parent) for child, _, parent, _ in self.rows("PRAGMA foreign_key_check"))
-        return found + [
-            f"{child}: {n:,} rows refer to {parent} that are not there" for (child, parent), n in lost.items()
-        ]
+        """What does not hold together, in sentences: the file, rows that are not there, references to none."""
+        return self.engine.problems()
 
     def workers(self, load_ids: Iterable[int]) -> list[dict[str, Any]]:
-        """What each worker of a cluster did for these loads: nothing here, where one process stores all."""
-        return []
+        """What each worker of a cluster did for these loads: nothing for a file, where one process stores all."""
+        return self.engine.workers(load_ids)
 
-    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
         """The rows of any SELECT; values are bound to its question marks."""
-        with told(self.path):
-            return self.connection.execute(sql, parameters)
+        return self.engine.rows(sql, parameters)
 
-    def chunks(self, sql: str, values: Sequence[Any], size: int) -> Iterator[list[Row]]:
-        """The rows of a SELECT, some at a time, from a connection of their own; inside `snapshot`, from its own."""
-        own = self.connection
-        shared = nullcontext(own) if own.in_transaction else closing(connect(self.path, read_only=True))
-        with shared as connection, told(self.path):
-            cursor = connection.execute(sql, values)
-            while rows := cursor.fetchmany(size):
-                yield rows
-
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
+    def snapshot(self) -> AbstractContextManager[None]:
         """All that is read inside is of one state of the data, streams that are read to their end there included."""
-        if self.connection.in_transaction:
-            yield
-            return
-        self.rows("BEGIN DEFERRED")
-        try:
-            yield
-        finally:
-            self.connection.rollback()
-
-    def seen(self) -> int:
-        """A number that is another one once any other connection has changed the database; asking takes no time."""
-        # sqlite.org/pragma.html#pragma_data_version: this connection itself only reads.
-        found: int = self._watch.execute("PRAGMA data_version").fetchone()[0]
-        return found
+        return self.engine.snapshot()
 
 
 @dataclass(frozen=True)
@@ -167,8 +132,8 @@ class Query:
         `in`, `startswith`, `contains`; texts are compared character for character. A column of the row that a
         reference leads to is `{"client_id.client_name": value}`.
         """
-        found = [self.relation.condition(name, value) for name, value in {**(conditions or {}), **more}.items()]
-        return replace(self, filters=(*self.filters, *found))
+        added = [self.relation.condition(name, value) for name, value in {**(conditions or {}), **more}.items()]
+        return replace(self, filters=(*self.filters, *added))
 
     def order_by(self, *names: str) -> "Query":
         """Rows in the order of these columns, those with a minus before their name descending."""
@@ -214,8 +179,8 @@ class Query:
             raise QueryError(f"the size and the number of a page must be at least 1, got {size} and {number}")
         if after is not None and number is not None:
             raise QueryError("a page has a token or a number, not both")
-        found: Page = self._cached(self._page, _bytes_of, size, after, number)
-        return found
+        page: Page = self._cached(self._page, _bytes_of, size, after, number)
+        return page
 
     def stream(self, chunk_size: int = 1_000) -> Iterator[list[dict[str, Value]]]:
         """All rows, *chunk_size* at a time, as mappings; one chunk is held.
@@ -233,8 +198,15 @@ class Query:
 
     def frame(self) -> "pd.DataFrame":
         """All rows as a pandas frame, with nullable types and timestamps as such; it is the caller's own."""
-        found: pd.DataFrame = self._cached(self._frame, lambda frame: int(frame.memory_usage(deep=True).sum()), "frame")
-        return found.copy() if self.database.cache.limit else found
+        frame: pd.DataFrame = self._cached(self._frame, lambda frame: int(frame.memory_usage(deep=True).sum()), "frame")
+        return frame.copy() if self.database.cache.limit else frame
+
+    def dask(self) -> Any:
+        """The rows of a folder of Parquet as a Dask frame with a partition for each file, in the order of the files.
+
+        Raises QueryError for a database file, and for a SELECT.
+        """
+        return self.database.engine.dask(self)
 
     def _frame(self, _: str) -> "pd.DataFrame":
         return self.as_frame([row for rows in self._chunks(10_000) for row in rows])
@@ -253,16 +225,17 @@ class Query:
 
     def __repr__(self) -> str:
         order = ", ".join(f"-{name}" if down else name for name, down in self.order)
-        told = [both([c for _, c in self.filters]).sql] if self.filters else []
-        told += [f"by {order}"] if order else []
-        return f"<Query of {self.relation.name}{': ' if told else ''}{', '.join(told)}>"
+        parts = [self._where().sql] if self.filters else []
+        parts += [f"by {order}"] if order else []
+        return f"<Query of {self.relation.name}{': ' if parts else ''}{', '.join(parts)}>"
 
     def _repr_html_(self) -> str:
         return self.page(10)._repr_html_()
 
-    def _cached(self, find: Callable[..., Any], size: Callable[[Any], int], *given: Any) -> Any:
+    def _cached(self, read: Callable[..., Any], size: Callable[[Any], int], *arguments: Any) -> Any:
         database = self.database
-        return database.cache.get((self._question, given, database.seen()), partial(find, *given), size)
+        key = (self._cache_key, arguments, database.engine.data_version())
+        return database.cache.get(key, partial(read, *arguments), size)
 
     @cached_property
     def _name(self) -> str:
@@ -270,7 +243,7 @@ class Query:
         return digest(self.relation.origin, self.relation.values, [c for _, c in self.filters], self.order)
 
     @cached_property
-    def _question(self) -> str:
+    def _cache_key(self) -> str:
         """What an answer in the cache must belong to."""
         return self._name + digest(self._shown())
 
@@ -290,7 +263,7 @@ class Query:
         return [(self.relation.term(name), down) for name, down in (*given.items(), *more)]
 
     def _where(self, *more: Condition) -> Condition:
-        return both([*(found for _, found in self.filters), *more])
+        return all_of([*(condition for _, condition in self.filters), *more])
 
     def _select(
         self, order: Order, shown: Sequence[Term], where: Condition, index: str | None = None
@@ -298,43 +271,43 @@ class Query:
         """A SELECT of these columns in this order, and what is bound to it."""
         used = [*shown, *(term for term, _ in order), *(term for term, _ in self.filters)]
         source = self.relation.from_sql(used, index=index)
-        sql = f"SELECT {', '.join(term.sql for term in shown)} FROM {source} WHERE {where.sql}"
-        return sql + (f" ORDER BY {order_sql(order)}" if order else ""), (*self.relation.values, *where.values)
+        sql = f"SELECT {', '.join(term.sql for term in shown)} FROM {source} WHERE {where.sql}{order_sql(order)}"
+        return sql, (*self.relation.values, *where.values)
 
     def _chunks(self, size: int) -> Iterator[list[Row]]:
-        return self.database.chunks(*self._select(self._total_order(), self._terms(), self._where()), size)
+        return self.database.engine.chunks(*self._select(self._total_order(), self._terms(), self._where()), size)
 
     def _page(self, size: int, after: str | None, number: int | None) -> Page:
         with self.database.snapshot():
             version = self.database.version
             if after is not None:
-                token = fits(read_token(after), self._name, version)
+                token = read_token(after, self._name, version)
             else:
-                token = Token(version, self._name, False, ((number or 1) - 1) * size, self._count(), (), 0)
-            found = read_page(self._asking(size, token.total), token, size)
-        return Page(self._shown(), *found, token.total, self, size)
+                token = Token(version, self._name, False, ((number or 1) - 1) * size, self._count())
+            rows = read_page(self._page_query(size, token.total), token, size)
+        return Page(self._shown(), *rows, token.total, self, size)
 
-    def _asking(self, size: int, total: int) -> Asking:
+    def _page_query(self, size: int, total: int) -> PageQuery:
         order, relation = self._total_order(), self.relation
         index = relation.index_for([term.name for term, _ in order])
         # SQLite finds all rows that are wanted and sorts them. Where they are many, it is quicker to go along the
         # index that sorts and leave out the others: size * rows / total of them are met until a page is full.
         along = index is not None and bool(self.filters) and total**2 > size * replace(self, filters=()).count()
         fetch = partial(self._fetch, index if along else None)
-        return Asking(fetch, order, bool(relation.key), index is not None)
+        return PageQuery(fetch, order, bool(relation.key), index is not None)
 
     def _fetch(
-        self, index: str | None, order: Order, stretches: Sequence[Condition], limit: int, offset: int
+        self, index: str | None, order: Order, ranges: Sequence[Condition], limit: int, offset: int
     ) -> list[Row]:
-        """At most *limit* rows of the stretches one after the other, the values that sort them in front."""
-        found: list[Row] = []
-        for stretch in stretches or [both([])]:
-            shown = [*(term for term, _ in order), *self._terms()]
-            sql, values = self._select(order, shown, self._where(stretch), index)
-            found += self.database.rows(f"{sql} LIMIT ? OFFSET ?", (*values, limit - len(found), offset)).fetchall()
-            if len(found) >= limit:
+        """At most *limit* rows of the ranges one after the other, the values that sort them in front."""
+        shown = [*(term for term, _ in order), *self._terms()]
+        rows: list[Row] = []
+        for condition in ranges or [all_of([])]:
+            sql, values = self._select(order, shown, self._where(condition), index)
+            rows += self.database.rows(f"{sql} LIMIT ? OFFSET ?", (*values, limit - len(rows), offset)).fetchall()
+            if len(rows) >= limit:
                 break
-        return found
+        return rows
 
 
 def _bytes_of(page: Page) -> int:

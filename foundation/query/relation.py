@@ -1,6 +1,5 @@
 """What can be queried: a table, a view or a SELECT, with its columns, its key and its references."""
 
-import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -12,7 +11,7 @@ from foundation.query.conditions import WORDS, Condition, Term, condition
 from foundation.schema.source import Source
 from foundation.store.database import quote
 
-Ask = Callable[..., sqlite3.Cursor]  # SQL and what is bound to it
+Ask = Callable[..., Any]  # `rows` of an engine: SQL and what is bound to it
 
 
 @dataclass(frozen=True, eq=False)

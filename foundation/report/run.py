@@ -8,7 +8,7 @@ from typing import Any
 
 from foundation.delivery.sources import SOURCES
 from foundation.errors import ReportError, visible
-from foundation.lake.database import open_database
+from foundation.lake.duckdb import open_database
 from foundation.pipeline.load import choose
 from foundation.pipeline.worker import WORTH_IT
 from foundation.report.index import told_of, write_index, write_index_of_runs

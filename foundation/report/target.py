@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import ReportError, extra
-from foundation.query.query import Database
+from foundation.lake.duckdb import open_database
 from foundation.schema.source import Source
 from foundation.stats.overview import loads
 from foundation.store.database import Store
@@ -58,7 +58,7 @@ def is_stopped(given: Mapping[str, Any], run_id: str) -> bool:
     """Whether a load of the run ran out of memory, which only those into a database are stopped for."""
     if given.get("range_size"):
         return False
-    with Database(given["db"]) as database:
+    with open_database(given["db"], sources=()) as database:
         return any(load["status"] == "stopped" for load in loads(database, run_id))
 
 

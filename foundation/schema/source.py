@@ -35,6 +35,7 @@ from pydantic_core import PydanticUndefined
 from foundation.errors import SchemaError
 from foundation.reader.dialect import COMMAS, Dialect
 from foundation.reader.layout import UNPACKED_LIMIT, Layout, key_text
+from foundation.schema.checks import Check, parse_checks
 from foundation.schema.formats import Format
 
 _SQL_TYPES: dict[type, str] = {int: "INTEGER", float: "REAL", str: "TEXT", datetime: "TEXT", date: "TEXT"}
@@ -73,7 +74,7 @@ class Source:
     keys: tuple[str, ...]  # the columns that identify a record together; mostly one
     references: Mapping[str, str]  # column: the source whose key it holds
     indexes: tuple[tuple[str, ...], ...]
-    checks: Mapping[str, str]  # name: SQL condition that a plausible row meets
+    checks: Mapping[str, str]  # name: condition that a plausible row meets, in the SQL of `checks`
     renamed: Mapping[str, str] = field(default_factory=dict)  # column: what it was called in an older database
     files: str = ""  # which files of a delivery's folder hold it, a pattern as `orders/*.csv`; empty: `file_name`
     dialect: Dialect = COMMAS
@@ -89,6 +90,11 @@ class Source:
     def key_of(self) -> Callable[[Sequence[Any]], Any]:
         """Takes the key out of a row: its value, or a tuple of values where the key has several columns."""
         return itemgetter(*map(self.position, self.keys))
+
+    @cached_property
+    def conditions(self) -> Mapping[str, Check]:
+        """The checks as each engine takes them."""
+        return parse_checks(self.checks, self.name, {column.name: column.kind for column in self.columns})
 
     def key_text(self, key: Any) -> str:
         """A key as the ledger has it: as it stands, or a JSON array of texts where it has several columns."""
@@ -205,6 +211,7 @@ class Record(BaseModel):
         )
         _require_consistent(source, cls.__name__)
         _require_pattern(files, cls.__name__)
+        _require_checks(source, cls.__name__)
         cls.__source__ = source
 
 
@@ -288,6 +295,13 @@ def _require_pattern(files: str, declared: str) -> None:
         raise SchemaError(f"{declared}: files={files!r}: `**` stands for folders, alone between two `/`")
     if Path(files).is_absolute() or ".." in parts:
         raise SchemaError(f"{declared}: files={files!r} leads out of the delivery's folder; name files in it")
+
+
+def _require_checks(source: Source, declared: str) -> None:
+    try:
+        _ = source.conditions
+    except SchemaError as error:
+        raise SchemaError(f"{declared}: {error}") from error
 
 
 def in_order(sources: Iterable[Source]) -> tuple[Source, ...]:

@@ -160,7 +160,8 @@ def _column(database: Database, table: str, column: str) -> dict[str, Any]:
 
 
 def _checks(database: Database, source: Source, examples: Examples) -> list[dict[str, Any]]:
-    sums = ", ".join(f"count(*) FILTER (WHERE NOT ({condition}))" for condition in source.checks.values())
+    dialect = database.engine.dialect
+    sums = ", ".join(f"count(*) FILTER (WHERE NOT {check.sql(dialect)})" for check in source.conditions.values())
     counts = database.rows(f"SELECT {sums} FROM {quote(source.name)}").fetchone()
     for name, count in zip(source.checks, counts, strict=True):
         examples[source.name, name] = _breaking(database, source, name) if count else []
@@ -177,7 +178,7 @@ def _breaking(database: Database, source: Source, check: str, among: Iterable[An
     if among is not None:
         items = ", ".join(f"json_extract(value, '$[{at}]')" for at in range(len(source.keys)))
         where, values = f"({key}) IN (SELECT {items} FROM json_each(?))", [json.dumps(among)]
-    condition = f"{where} AND NOT ({source.checks[check]})"
+    condition = f"{where} AND NOT {source.conditions[check].sql(database.engine.dialect)}"
     sql = f"SELECT {key} FROM {quote(source.name)} WHERE {condition} ORDER BY {key} LIMIT {EXAMPLES:d}"
     return [str(row[0]) if len(row) == 1 else source.key_text(row) for row in database.rows(sql, values)]
 

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from foundation.display import table as html_table
 from foundation.errors import visible
+from foundation.query.engine import Rows
 from foundation.query.query import Database
 from foundation.stats.columns import FIGURES, Examples, describe_tables, rows_of, told
 from foundation.stats.drift import drift
@@ -249,6 +249,6 @@ def _examples(database: Database, load_id: int) -> dict[str, list[str]]:
     return {name: [", ".join(map(str, key)) for key in keys] for name, keys in kept.items()}
 
 
-def _mappings(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
+def _mappings(cursor: Rows) -> list[dict[str, Any]]:
     names = [name for name, *_ in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]

@@ -315,13 +315,13 @@ class Counted(NamedTuple):
 
 def count_rows(connection: sqlite3.Connection, source: Source, load: Load) -> Counted:
     """Count the rows of the load that are in their table."""
-    sums = "".join(f", count(*) FILTER (WHERE NOT ({condition}))" for condition in source.checks.values())
+    sums = "".join(f", count(*) FILTER (WHERE NOT {check.sqlite})" for check in source.conditions.values())
     sql = f"SELECT count(*){sums} FROM {quote(source.name)} WHERE _load = ?"
     stored, *broken = connection.execute(sql, (load.load_id,)).fetchone()
     examples: list[list[tuple[Value, ...]]] = []
-    for condition, count in zip(source.checks.values(), broken, strict=True):
+    for check, count in zip(source.conditions.values(), broken, strict=True):
         key, table = ", ".join(map(quote, source.keys)), quote(source.name)
-        sql = f"SELECT {key} FROM {table} WHERE _load = ? AND NOT ({condition}) LIMIT {min(count, EXAMPLES):d}"
+        sql = f"SELECT {key} FROM {table} WHERE _load = ? AND NOT {check.sqlite} LIMIT {min(count, EXAMPLES):d}"
         examples.append(connection.execute(sql, (load.load_id,)).fetchall())
     return Counted(stored, broken, examples)
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Thread
@@ -30,13 +31,15 @@ pytest.importorskip("distributed", reason="the extra `cluster` is not installed"
 
 from distributed import Client
 
-from foundation.lake.load import connect, ingest
+from foundation.lake import load as lake_load
+from foundation.lake.load import connect
 from foundation.report.html import without_measured
 from foundation.report.provenance.reproduce import verify
 from foundation.stats.overview import files_of, loads, rejects
 from foundation.store.lock import write_lock
 
 ROOT = Path(__file__).parents[2]
+ingest = partial(lake_load.ingest, sources=foundation.SOURCES)
 DELIVERY = Path(os.environ.get("FOUNDATION_DELIVERY", ROOT / "data/sample"))  # eight files, perhaps real ones
 IS_REAL = DELIVERY != ROOT / "data/sample"
 IS_SOAK = bool(os.environ.get("FOUNDATION_SOAK"))

@@ -92,7 +92,7 @@ def test_pages_behind_a_token_do_not_count_again(orders):
     query = orders.where(city="Pune")
     token = query.page(2).next
     asked: list[str] = []
-    orders.database.connection.set_trace_callback(asked.append)
+    orders.database.engine.connection.set_trace_callback(asked.append)
 
     page = query.page(2, after=token)
 

@@ -73,7 +73,7 @@ def test_nothing_is_read_of_a_large_table(delivery, db):
     ingest(delivery, db)
     with foundation.open(db) as opened:
         asked = []
-        opened.connection.set_trace_callback(asked.append)
+        opened.engine.connection.set_trace_callback(asked.append)
         stats.describe(opened, ["orders"])
 
     assert any("FROM _loads" in sql for sql in asked)

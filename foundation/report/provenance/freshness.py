@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.delivery.sources import SOURCES
-from foundation.lake.database import open_database
+from foundation.lake.duckdb import open_database
 from foundation.report.provenance.crate import last_run, outlined
 from foundation.report.provenance.inputs import Entity, changes, stood_on
 from foundation.report.result import Report, read_report

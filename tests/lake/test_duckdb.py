@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,11 @@ pytest.importorskip("distributed", reason="the extra `cluster` is not installed"
 
 from distributed import Client
 
-from foundation.lake.load import ingest
+from foundation.lake import load
 from foundation.lake.partitions import MANIFEST
 
 ROOT = Path(__file__).parents[2]
+ingest = partial(load.ingest, sources=foundation.SOURCES)
 
 
 @pytest.fixture(scope="module")

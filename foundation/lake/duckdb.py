@@ -1,0 +1,192 @@
+"""Read a folder of Parquet back as a database is read: the engine is DuckDB, over the tables and views of `views`."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import date, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foundation.errors import FoundationError, QueryError, StoreError, extra
+from foundation.lake.views import statements
+from foundation.query.conditions import Term
+from foundation.query.engine import SQLiteEngine
+from foundation.query.query import Database, Query
+from foundation.query.relation import Relation
+from foundation.reader.reader import Chunk
+from foundation.schema.checks import Dialect
+from foundation.schema.source import Column, Source, in_order
+from foundation.schema.validator import Row
+from foundation.store.database import quote
+
+if TYPE_CHECKING:
+    import dask.dataframe as dd
+    import pandas as pd
+
+_SETTINGS = """
+    SET default_null_order = 'nulls_first_on_asc_last_on_desc';
+    CREATE MACRO total(x) AS CAST(coalesce(sum(x), 0) AS DOUBLE);
+    CREATE MACRO julianday(x) AS (epoch_ms(TRY_CAST(x AS TIMESTAMP)) + 210866760000000) / 86400000.0e0;
+"""
+
+
+def open_database(path: str | Path, *, sources: Sequence[Source], cache: int | str = "64MB") -> Database:
+    """A database file, or a folder of Parquet at a path or an address, opened for reading only.
+
+    *sources* are the tables of a folder, and tell which texts are timestamps; *cache* is that of `Database`.
+    """
+    is_folder = "://" in str(path) or Path(path).is_dir()
+    return Database((DuckDBEngine if is_folder else SQLiteEngine)(path, sources), cache=cache)
+
+
+class DuckDBEngine:
+    """A folder of Parquet, as it was when it was opened; of the sources in *only* the rows of that part alone."""
+
+    dialect: Dialect = "duckdb"
+
+    def __init__(self, path: str | Path, sources: Iterable[Source], *, only: Mapping[str, int] | None = None) -> None:
+        with extra("cluster", f"{path} is a folder of Parquet, which DuckDB reads"):
+            import duckdb
+            import fsspec
+
+            from foundation.lake.partitions import exists, read_manifest
+        if not exists(str(path)):
+            raise StoreError(f"{path}: no folder of a load; make one with foundation ingest DATA --to {path}")
+        self.path = Path(path) if "://" not in str(path) else str(path)
+        self.address = str(path).rstrip("/")
+        self.manifest = read_manifest(self.address)
+        self.sources: Mapping[str, Source] = {source.name: source for source in in_order(sources)}
+        self._connection = duckdb.connect()
+        if "://" in self.address:
+            self._connection.register_filesystem(fsspec.url_to_fs(self.address)[0])
+        self._connection.execute(_SETTINGS)
+        for sql, values in statements(self.address, self.manifest, self.sources.values(), only=only or {}):
+            self._connection.execute(sql, values)
+        self.tables: Mapping[str, Relation] = _relations(self.sources)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._connection.close()
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> "_Rows":
+        """As `Engine.rows`."""
+        import duckdb
+
+        try:
+            return _Rows(self._connection.cursor().execute(sql, list(parameters)))
+        except duckdb.Error as error:
+            raise StoreError(f"{self.path}: {error}; the folder is as it was before") from error
+
+    def chunks(self, sql: str, values: Sequence[Any], size: int) -> Iterator[list[Row]]:
+        """As `Engine.chunks`."""
+        result = self.rows(sql, values)
+        while rows := result.fetchmany(size):
+            yield rows
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Nothing: all that is read is of the state in which the folder was opened."""
+        return nullcontext()
+
+    def version(self) -> int:
+        """As `Engine.version`."""
+        return int(self.manifest["version"])
+
+    def data_version(self) -> int:
+        """The same always: what others do is seen by who opens the folder anew."""
+        return 0
+
+    def chunk_of(self, source: Source, path: str, origin: int, record: int) -> Chunk | None:
+        """As `Engine.chunk_of`: from the part of the file that has the record."""
+        from foundation.lake.partitions import chunks, parts_of
+
+        parts = [one.part for one in parts_of(self._load(source.name))]
+        part = parts[bisect_left(parts, record, key=lambda part: part.end.record)]
+        found = None
+        try:
+            for chunk in chunks(path, source, part):  # to its end: only there it is known to be the same
+                found = chunk if chunk.start.record < record <= chunk.end.record else found
+        except FoundationError:
+            return None
+        return found
+
+    def _load(self, source: str) -> dict[str, Any]:
+        """The complete load of a source, or one without parts."""
+        loads = self.manifest["loads"]
+        return next((one for one in loads if (one["source"], one["status"]) == (source, "complete")), {"parts": []})
+
+    def problems(self) -> list[str]:
+        """Rows that are not there or are there twice, and references to rows that are not there."""
+        return [
+            f"{source.name}: {number:,} {problem}"
+            for source in self.sources.values()
+            for sql, problem in self._questions(source)
+            if (number := self.rows(sql).fetchone()[0])
+        ]
+
+    def _questions(self, source: Source) -> Iterator[tuple[str, str]]:
+        """SELECTs of a number that ought to be 0, and what it is the number of."""
+        table, keys = quote(source.name), ", ".join(map(quote, source.keys))
+        inserted = sum(load["inserted"] for load in self.manifest["loads"] if load["source"] == source.name)
+        yield f"SELECT abs({inserted:d} - count(*)) FROM {table}", "rows more or fewer are there than were stored"
+        yield f"SELECT count(*) - count(DISTINCT ({keys})) FROM {table}", "rows have a key that is there already"
+        for column, parent in source.references.items():
+            known = f"SELECT {quote(self.sources[parent].key)} FROM {quote(parent)}"
+            lost = f"{quote(column)} IS NOT NULL AND {quote(column)} NOT IN ({known})"
+            yield f"SELECT count(*) FROM {table} WHERE {lost}", f"rows refer to {parent} that are not there"
+
+    def workers(self, load_ids: Iterable[int]) -> list[dict[str, Any]]:
+        """As `Engine.workers`."""
+        from foundation.lake.partitions import workers_of
+
+        wanted = set(load_ids)
+        return workers_of(self.address, [load for load in self.manifest["loads"] if load["load_id"] in wanted])
+
+    def dask(self, query: Query) -> "dd.DataFrame":
+        """As `Engine.dask`."""
+        import dask.dataframe as dd
+
+        if (table := query.relation.name) not in self.tables:
+            raise QueryError("a Dask frame has a partition for each file of a table, and a SELECT is none; use frame()")
+        parts = len(self._load(table)["parts"])
+        if not parts:
+            return dd.from_pandas(query.as_frame([]), npartitions=1)
+        # A worker opens the folder itself: the query goes to it without its database.
+        asked = table, query.filters, query.columns
+        read = partial(_read_part, self.address, tuple(self.sources.values()), asked)
+        return dd.from_map(read, range(parts), meta=query.as_frame([]))
+
+
+def _read_part(address: str, sources: Sequence[Source], asked: tuple[str, Any, Any], at: int) -> "pd.DataFrame":
+    """The rows of a query that stand in one of the files of its table."""
+    table, filters, columns = asked
+    with Database(DuckDBEngine(address, sources, only={table: at}), cache=False) as database:
+        return Query(database, database.tables[table], filters, columns=columns).frame()
+
+
+class _Rows:
+    """What DuckDB gives, as what SQLite gives is used."""
+
+    def __init__(self, result: Any) -> None:
+        self.description = result.description
+        self.fetchone, self.fetchmany, self.fetchall = result.fetchone, result.fetchmany, result.fetchall
+
+    def __iter__(self) -> Iterator[Any]:
+        while rows := self.fetchmany(1_000):
+            yield from rows
+
+
+def _relations(sources: Mapping[str, Source]) -> dict[str, Relation]:
+    relations: dict[str, Relation] = {}
+    for source in sources.values():
+        columns = {c.name: _term(c) for c in source.columns}
+        relations[source.name] = Relation(
+            source.name, quote(source.name), columns,
+            key=source.keys, references=source.references, relations=relations,
+        )  # fmt: skip
+    return relations
+
+
+def _term(column: Column) -> Term:
+    is_time = column.kind in (datetime, date)
+    return Term(column.name, f"t.{quote(column.name)}", column.sql_type, column.required, is_time)
