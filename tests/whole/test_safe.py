@@ -179,7 +179,7 @@ def test_no_other_transaction_is_ever_begun(module):
 
     begun = {text for text in texts if isinstance(text, str) and re.match(r"\s*BEGIN\b", text)}
 
-    allowed = "BEGIN DEFERRED" if module == "query/query.py" else "BEGIN IMMEDIATE"
+    allowed = "BEGIN DEFERRED" if module == "query/engine.py" else "BEGIN IMMEDIATE"
     assert begun <= {allowed}, "a query cannot write at all"
 
 
@@ -191,4 +191,4 @@ def test_every_connection_is_made_in_one_place():
         if isinstance(node, ast.Attribute) and node.attr == "connect"
     ]
 
-    assert set(calls) == {"store/database.py", "lake/database.py"}, "SQLite in the first, DuckDB in the second"
+    assert set(calls) == {"store/database.py", "lake/duckdb.py"}, "SQLite in the first, DuckDB in the second"
