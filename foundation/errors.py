@@ -7,12 +7,14 @@ FoundationError
 ├── QueryError          a query names something that the database does not have
 └── ReportError         a report cannot be made
 
-Mistakes in calling a function stay `ValueError` and `TypeError`.
+Mistakes in calling a function stay `ValueError` and `TypeError`. A record that is rejected is no error: it is kept with
+the `Stage` that it did not pass and the `Code` of each reason.
 """
 
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum, auto
 
 
 class FoundationError(Exception):
@@ -73,3 +75,44 @@ def visible(text: str, limit: int = 200) -> str:
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()
+
+
+class Word(StrEnum):
+    """A word of a closed list, shown as the text that tables, JSON and messages have."""
+
+    __repr__ = str.__repr__
+
+
+class Stage(Word):
+    """What a file or a record did not pass, in this order."""
+
+    FILE = auto()
+    DECODE = auto()
+    PARSE = auto()
+    SCHEMA = auto()
+    RELATION = auto()
+    KEY = auto()
+
+
+class Code(Word):
+    """Why it did not pass; in the stage schema all codes but MISSING are pydantic's."""
+
+    NOT_FOUND = auto()
+    NOT_UNPACKED = auto()
+    NOT_TEXT = auto()
+    EMPTY_FILE = auto()
+    MISSING_COLUMN = auto()
+    DUPLICATE_COLUMN = auto()
+    INVALID_UTF8 = auto()
+    INVALID_ENCODING = auto()
+    NUL_BYTE = auto()
+    TOO_FEW_FIELDS = auto()
+    TOO_MANY_FIELDS = auto()
+    STRAY_QUOTE = auto()
+    UNCLOSED_QUOTE = auto()
+    BARE_CARRIAGE_RETURN = auto()
+    FIELD_TOO_LARGE = auto()
+    MISSING = auto()
+    ORPHAN = auto()
+    PARENT_REJECTED = auto()
+    DUPLICATE_KEY = auto()

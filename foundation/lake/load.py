@@ -42,13 +42,14 @@ from foundation.lake.splits import Part, find, open_reader, settle
 from foundation.pipeline.load import Progress, Run, choose
 from foundation.reader.compression import PACKED
 from foundation.reader.reader import Position
-from foundation.reader.recovery import Error
-from foundation.schema.diagnosis import explain_columns, explain_encoding
-from foundation.schema.files import left_out, paths_of
+from foundation.schema.diagnosis import diagnose
+from foundation.schema.files import left_out_warnings, paths_of
 from foundation.schema.source import Source, in_order
+from foundation.store.counts import require_conserved
 from foundation.store.database import now
 from foundation.store.ledger import Load, new_run_id, versions
 from foundation.store.lock import write_lock
+from foundation.store.rejects import file_error
 
 __all__ = ["RANGE", "connect", "ingest", "prepare"]
 RANGE = 64 * 2**20  # bytes of a file that one task reads
@@ -187,8 +188,8 @@ def _begin(job: _Job, source: Source, address: str) -> _File:
         with open_reader(address, source) as reader:
             file.first, file.load.bytes = reader.at, reader.size
             file.load.header, file.load.warnings = reader.header, reader.warnings
-            beside = [] if "://" in address else left_out(Path(address))
-            file.load.warnings += [f"{other.name} is there, too, and left out: keep one of them" for other in beside]
+            if "://" not in address:
+                file.load.warnings += left_out_warnings(Path(address))
     except SourceError as refusal:
         file.refusal = refusal
         return file
@@ -245,7 +246,7 @@ def _finish(job: _Job, file: _File, sources: Mapping[str, Source]) -> Load:
     """Check keys and references of a file whose parents are finished, and enter what came of it."""
     load, source = file.load, file.source
     if file.refusal:
-        why = Error("file", file.refusal.code, None, None, str(file.refusal))
+        why = file_error(file.refusal)
         load.status, load.warnings = "refused", [why.message]
         _enter(job, file, [], identity="", rejects=[refuse_file(job.out, source, why)])
         return load
@@ -315,11 +316,7 @@ def _require_conserved(job: _Job, load: Load, judged: Sequence[Judged]) -> None:
         ]))
         for names in ([one.rows for one in judged], [name for one in judged for name in one.rejects])
     ]  # fmt: skip
-    if counts != [load.inserted, load.rejected] or load.read != sum(counts):
-        told = (
-            f"{load.read} read, {counts[0]} stored, {counts[1]} rejected, counted {load.inserted} and {load.rejected}"
-        )
-        raise StoreError(f"{load.path}: records do not add up: {told}")
+    require_conserved(load, read=load.read, stored=counts[0], rejected=counts[1])
 
 
 def _failed_columns(source: Source, load: Load, judged: Sequence[Judged]) -> list[str]:
@@ -328,12 +325,9 @@ def _failed_columns(source: Source, load: Load, judged: Sequence[Judged]) -> lis
     for column, (count, value) in (pair for one in judged for pair in one.failed.items()):
         failed[column] += count
         least[column] = min(value, least.get(column, value))
-    undecoded = failed.pop("", 0)
-    told = [(c, n, least[c]) for c, n in sorted(failed.items()) if n >= 0.9 * load.read]
-    warnings = explain_columns(told, load.read)
-    if undecoded * 100 >= max(load.read, 1):
-        warnings.append(explain_encoding(undecoded, least[""], load.read, source.dialect.encoding))
-    return warnings
+    undecoded = failed.pop("", 0), least.pop("", "")
+    columns = [(column, count, least[column]) for column, count in sorted(failed.items())]
+    return diagnose(columns, undecoded, load.read, source.dialect.encoding)
 
 
 def _enter(job: _Job, file: _File, judged: Sequence[Judged], *, identity: str, rejects: Sequence[str]) -> None:

@@ -29,7 +29,8 @@ from foundation.reader.reader import Chunk, Damaged, Position
 from foundation.reader.recovery import Error
 from foundation.schema.source import Column, Source
 from foundation.schema.validator import Verdict, judge
-from foundation.store.ledger import Load, plain_key
+from foundation.store.ledger import Load
+from foundation.store.rejects import plain_key
 
 MANIFEST = "_foundation.json"
 _BATCH = 20_000  # records that are held at a time, and rows of a row group

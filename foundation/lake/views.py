@@ -11,8 +11,8 @@ from importlib.resources import files
 from typing import Any
 
 from foundation.schema.source import Source
+from foundation.store.counts import EXAMPLES, checks_digest
 from foundation.store.database import quote
-from foundation.store.ledger import EXAMPLES, checks_digest
 
 TYPES = {"INTEGER": "BIGINT", "REAL": "DOUBLE", "TEXT": "VARCHAR"}
 Statement = tuple[str, Sequence[Any]]

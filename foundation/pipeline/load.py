@@ -19,12 +19,11 @@ from foundation.pipeline.revalidate import release
 from foundation.pipeline.tuning import STANDARD, Tuning
 from foundation.pipeline.worker import Batch, Batches, Worker
 from foundation.reader.reader import Damaged, Position, Reader
-from foundation.reader.recovery import Error
-from foundation.schema.diagnosis import explain_columns, explain_encoding
-from foundation.schema.files import left_out, paths_of
+from foundation.schema.diagnosis import diagnose
+from foundation.schema.files import left_out_warnings, paths_of
 from foundation.schema.source import Source, in_order
 from foundation.schema.validator import Row
-from foundation.store import ledger
+from foundation.store import counts, ledger, rejects
 from foundation.store.database import Connection, Store, quote, told
 from foundation.store.ledger import Load
 from foundation.store.references import known_parents
@@ -174,11 +173,11 @@ def _load_file(job: _Job, source: Source, path: Path) -> Load:
 def _refuse(job: _Job, source: Source, path: Path, refusal: SourceError) -> Load:
     """Enter a file that is refused as a load of nothing, with one reject that has no record."""
     load = Load(source.name, str(path), 0, source.fingerprint, job.run_id, status="refused", warnings=[str(refusal)])
-    why = Error("file", refusal.code, None, None, str(refusal))
+    why = rejects.file_error(refusal)
     with job.store.transaction():
         ledger.save_load(job.store, load)
-        ledger.waive_superseded(job.store, load, only_files=True)
-        ledger.save_rejects(job.store, source, load, [(Damaged(0, [why], None), None, None)])
+        rejects.waive_superseded(job.store, load, only_files=True)
+        rejects.save_rejects(job.store, source, load, [(Damaged(0, [why], None), None, None)])
     return load
 
 
@@ -186,7 +185,7 @@ def _begin(job: _Job, source: Source, path: Path, reader: Reader) -> Load:
     """Decide what there is to do: nothing, go on with a load that was cut off, read on, or read all."""
     load = Load(source.name, str(path), reader.size, source.fingerprint, job.run_id)
     load.header, load.warnings = reader.header, list(reader.warnings)
-    load.warnings += [f"{other.name} is there, too, and left out: keep one of them" for other in left_out(path)]
+    load.warnings += left_out_warnings(path)
     last = ledger.last_load(job.store, source, str(path))
     if last and not job.again and last.fingerprint == source.fingerprint:
         at, digest = ledger.checkpoint(job.store, last) or (reader.at, reader.digest)
@@ -195,7 +194,7 @@ def _begin(job: _Job, source: Source, path: Path, reader: Reader) -> Load:
             load = _go_on(job.store, load, last, reader)
     with job.store.transaction():
         ledger.save_load(job.store, load)
-        ledger.waive_superseded(job.store, load, only_files=True)
+        rejects.waive_superseded(job.store, load, only_files=True)
     return load
 
 
@@ -271,7 +270,7 @@ def _store(store: Store, source: Source, step: Batch, load: Load, writer: TableW
     rows = verdict.rows
     result = writer.write(rows)
     rejected = sorted([*verdict.rejected, *result.rejected])
-    ledger.save_rejects(store, source, load, ((damaged, *chunk.locate(damaged.record)) for damaged in rejected))
+    rejects.save_rejects(store, source, load, ((damaged, *chunk.locate(damaged.record)) for damaged in rejected))
     load.read += chunk.size
     load.inserted += result.inserted
     load.updated += result.updated
@@ -291,24 +290,23 @@ def _finish(store: Store, source: Source, load: Load, digest: str, profile: Prof
     began = time.perf_counter()
     counted = _count_rows(store, source, load, profile, before, large)
     with store.transaction():
-        load.warnings += explain_columns(ledger.failed_columns(store, load), load.read)
-        if (found := ledger.undecoded(store, load))[0] * 100 >= max(load.read, 1):
-            load.warnings.append(explain_encoding(*found, load.read, source.dialect.encoding))
+        failed, undecoded = rejects.failed_columns(store, load), rejects.undecoded(store, load)
+        load.warnings += diagnose(failed, undecoded, load.read, source.dialect.encoding)
         load.status, load.sha256 = "complete", digest
-        ledger.waive_superseded(store, load)
-        ledger.save_counts(store, source, load, counted)
-        ledger.save_profile(store, load, profile.packed())
+        rejects.waive_superseded(store, load)
+        counts.save_counts(store, source, load, counted)
+        counts.save_profile(store, load, profile.packed())
         load.seconds += time.perf_counter() - began
         ledger.save_load(store, load)
 
 
-def _count_rows(store: Store, source: Source, load: Load, profile: Profile, before: int, large: int) -> ledger.Counted:
+def _count_rows(store: Store, source: Source, load: Load, profile: Profile, before: int, large: int) -> counts.Counted:
     """Build the indexes, complete the profile and count the rows, as the ledger says; of a large load side by side."""
 
-    def count(opened: AbstractContextManager[Any]) -> ledger.Counted:
+    def count(opened: AbstractContextManager[Any]) -> counts.Counted:
         with told(store.path), opened as connection:
             _complete_profile(connection, source, load, profile, before)
-            return ledger.count_rows(connection, source, load)
+            return counts.count_rows(connection, source, load)
 
     if load.read < large:
         store.build_indexes(source)

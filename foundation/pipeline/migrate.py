@@ -18,7 +18,7 @@ from foundation.reader.reader import Chunk
 from foundation.schema.formats import Format
 from foundation.schema.source import Column, Source, in_order
 from foundation.schema.validator import Value, judge
-from foundation.store import ledger
+from foundation.store import counts, ledger, rejects
 from foundation.store.database import Store, connect, quote, told
 from foundation.store.ledger import Load
 from foundation.store.writer import TableWriter
@@ -102,9 +102,9 @@ class _Move:
                 self.store, load, Chunk.of_rows([], []), records=load.read, seconds=load.seconds, rss_bytes=0
             )
             with told(self.store.path):
-                counts = ledger.count_rows(self.store.connection, self.source, load)
-            ledger.save_counts(self.store, self.source, load, counts)
-            ledger.save_profile(self.store, load, self.profiles[load.load_id].packed())
+                counted = counts.count_rows(self.store.connection, self.source, load)
+            counts.save_counts(self.store, self.source, load, counted)
+            counts.save_profile(self.store, load, self.profiles[load.load_id].packed())
 
     def _is_judged_otherwise(self) -> bool:
         if not self.store.has(self.source.name):
@@ -170,7 +170,7 @@ class _Move:
         all_of_them = {one.load_id for one in self.loads.values()}  # a key that two rows have now is one too many
         result = TableWriter(self.store, self.source, load, all_of_them).write(rows_now := verdict.rows)
         rejected = sorted([*verdict.rejected, *result.rejected])
-        ledger.save_rejects(
+        rejects.save_rejects(
             self.store, self.source, load,
             ((d, (d.record, None, None, None, None), _raw(self.source, places, rows[d.record])) for d in rejected),
         )  # fmt: skip

@@ -12,23 +12,11 @@ from foundation.reader.reader import Chunk, reread
 from foundation.reader.recovery import Error
 from foundation.schema.source import Source
 from foundation.schema.validator import judge
+from foundation.store.counts import count_rows, save_counts, save_profile
 from foundation.store.database import Store, connect, quote
-from foundation.store.ledger import (
-    Load,
-    begin_run,
-    count_rows,
-    end_run,
-    loads_since,
-    new_run_id,
-    read_load,
-    save_chunk,
-    save_counts,
-    save_errors,
-    save_load,
-    save_profile,
-    set_status,
-)
+from foundation.store.ledger import Load, begin_run, end_run, loads_since, new_run_id, read_load, save_chunk, save_load
 from foundation.store.references import key_of
+from foundation.store.rejects import save_errors, set_status
 from foundation.store.writer import TableWriter
 
 _BATCH = 1_000  # rejects held in memory at once

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from foundation.errors import QueryError
 from foundation.query.relation import Relation, tables
-from foundation.reader.reader import Chunk, Position, Reader
+from foundation.reader.reader import Chunk, Reader
 from foundation.schema.checks import Dialect
 from foundation.schema.source import Source
 from foundation.schema.validator import Row
 from foundation.store.database import connect, told
+from foundation.store.ledger import Checkpoint, find_checkpoint
 
 if TYPE_CHECKING:
     from foundation.query.query import Query
@@ -165,16 +166,9 @@ class SQLiteEngine:
                     break
         return chunk
 
-    def _checkpoint(self, origin: int, record: int, side: str) -> tuple[Position, str] | None:
+    def _checkpoint(self, origin: int, record: int, side: str) -> Checkpoint | None:
         """The nearest checkpoint on one side of a record, in the version of the file that it came from."""
-        found = self.rows(
-            f"""
-            SELECT record_end, line_end, byte_end, digest FROM _chunks JOIN _loads USING (load_id)
-            WHERE origin = ? AND kind = 'file' AND record_end {side} LIMIT 1
-            """,
-            (origin, record),
-        ).fetchone()
-        return (Position(*found[:3]), found[3]) if found else None
+        return find_checkpoint(self.rows, origin, f"AND record_end {side}", record)
 
     def dask(self, query: "Query") -> Any:
         """Never: the rows are in one file, which only SQLite reads."""

@@ -26,25 +26,37 @@ _HINTS = (
 )  # fmt: skip
 
 
-def explain_columns(failed: Iterable[tuple[str, int, str]], read: int) -> list[str]:
-    """Why columns fail: name, how many of the *read* records, a sample; those that fail alike are told together."""
+def diagnose(failed: Iterable[tuple[str, int, str]], undecoded: tuple[int, str], read: int, encoding: str) -> list[str]:
+    """What is wrong with most of the *read* records of a file, one sentence each.
+
+    *failed* has for each column how many of its values are not valid, *undecoded* how many records are no text, each
+    with a sample. A column is named from nine tenths of the records on, the encoding from one in a hundred.
+    """
+    sentences = _explain_columns([column for column in failed if column[1] >= 0.9 * read], read)
+    if undecoded[0] * 100 >= max(read, 1):
+        sentences.append(_explain_encoding(*undecoded, read, encoding))
+    return sentences
+
+
+def _explain_columns(failed: Iterable[tuple[str, int, str]], read: int) -> list[str]:
+    """Why columns fail; those that fail alike share a sentence."""
     alike: dict[str, list[tuple[str, int, str]]] = {}
     for column, count, sample in failed:
         alike.setdefault(reason(sample) or column, []).append((column, count, sample))
     return [
-        explain_column(", ".join(column for column, *_ in some), max(count for _, count, _ in some), read, some[0][2])
-        for some in alike.values()
+        explain_column(", ".join(names), max(counts), read, samples[0])
+        for names, counts, samples in (zip(*group, strict=True) for group in alike.values())
     ]
 
 
 def explain_column(column: str, failed: int, read: int, sample: str) -> str:
     """Why *failed* of *read* records fail in *column* in the way *sample* does."""
-    told = f"{column}: {failed:,} of {read:,} records are refused for values like '{visible(sample, 40)}'"
+    sentence = f"{column}: {failed:,} of {read:,} records are refused for values like '{visible(sample, 40)}'"
     why = reason(sample)
-    return f"{told}: {why}" if why else told
+    return f"{sentence}: {why}" if why else sentence
 
 
-def explain_encoding(failed: int, sample: str, read: int, encoding: str) -> str:
+def _explain_encoding(failed: int, sample: str, read: int, encoding: str) -> str:
     """Why *failed* of *read* records hold bytes as in *sample* that are no text, and what to do about it."""
     return (
         f"{failed:,} of {read:,} records are no {encoding} text, such as '{visible(sample, 40)}': export the file as "
@@ -53,5 +65,5 @@ def explain_encoding(failed: int, sample: str, read: int, encoding: str) -> str:
 
 
 def reason(sample: str) -> str | None:
-    """What is odd about a value like this and what to do about it, if it is one of the known ways to write."""
+    """What is special about a value like this and what to do about it, if it is written in one of the known ways."""
     return next((hint for pattern, hint in _HINTS if re.fullmatch(pattern, sample)), None)

@@ -15,8 +15,7 @@ def paths_of(source: Source, data: Path) -> list[Path]:
     return sorted(path for path in paths if unpacked_beside(path) not in paths) or [data / source.pattern]
 
 
-def left_out(path: Path) -> list[Path]:
-    """The packed files that `paths_of` leaves out because of the plain one at *path*."""
-    if unpacked_beside(path):
-        return []
-    return [packed for ending in PACKED if (packed := path.with_name(path.name + ending)).exists()]
+def left_out_warnings(path: Path) -> list[str]:
+    """A sentence on each packed file that `paths_of` leaves out because of the plain one at *path*."""
+    packed = [] if unpacked_beside(path) else [path.with_name(path.name + ending) for ending in PACKED]
+    return [f"{other.name} is there, too, and left out: keep one of them" for other in packed if other.exists()]

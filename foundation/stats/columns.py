@@ -14,8 +14,8 @@ from foundation.errors import visible
 from foundation.pipeline.profile import MOST, Figures, Profile
 from foundation.query.query import Database
 from foundation.schema.source import Source
+from foundation.store.counts import EXAMPLES, checks_digest
 from foundation.store.database import quote
-from foundation.store.ledger import EXAMPLES, checks_digest
 
 # The standard deviation, sd, is that of all rows: the squares are divided by their number.
 FIGURES = ("count", "missing", "distinct", "least", "greatest", "mean", "sd")

@@ -8,14 +8,14 @@ import pytest
 from foundation import SOURCES, Load, StoreError
 from foundation.reader.reader import Chunk, Damaged, Place, Position
 from foundation.reader.recovery import Error
+from foundation.schema.diagnosis import diagnose
 from foundation.store import ledger
+from foundation.store.counts import count_rows, save_counts
 from foundation.store.database import Store
 from foundation.store.ledger import (
     begin_run,
     checkpoint,
-    count_rows,
     end_run,
-    failed_columns,
     is_overtaken,
     is_settled,
     last_load,
@@ -23,14 +23,9 @@ from foundation.store.ledger import (
     new_run_id,
     read_load,
     save_chunk,
-    save_counts,
-    save_errors,
     save_load,
-    save_rejects,
-    set_status,
-    undecoded,
-    waive_superseded,
 )
+from foundation.store.rejects import failed_columns, save_errors, save_rejects, set_status, undecoded, waive_superseded
 from tests.support.deliveries import SOUND
 
 CLIENTS = SOURCES[0]
@@ -255,7 +250,11 @@ def test_a_column_has_failed_when_nine_tenths_of_its_values_have(store, failed, 
     for record in range(1, failed + 1):
         enter_reject(store, load, Error("schema", "x", "created_at", f"{record}/1", ""), missing("city"), record=record)
 
-    assert failed_columns(store, load) == [("created_at", failed, "1/1")][:told]
+    columns = failed_columns(store, load)
+    sentences = diagnose(columns, undecoded(store, load), load.read, "utf-8")
+
+    assert columns == [("created_at", failed, "1/1")]
+    assert [sentence.split(" records")[0] for sentence in sentences] == [f"created_at: {failed} of 10"][:told]
 
 
 @pytest.mark.parametrize(

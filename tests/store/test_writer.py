@@ -9,7 +9,8 @@ from foundation.reader.reader import Damaged
 from foundation.reader.recovery import Error
 from foundation.schema.validator import Row
 from foundation.store.database import Store
-from foundation.store.ledger import Load, begin_run, save_load, save_rejects
+from foundation.store.ledger import Load, begin_run, save_load
+from foundation.store.rejects import save_rejects
 from foundation.store.writer import TableWriter, WriteResult
 from tests.support.deliveries import SOUND
 
