@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import dask.dataframe as dd
     import pandas as pd
 
-_SETTINGS = """
+SETTINGS = """
     SET default_null_order = 'nulls_first_on_asc_last_on_desc';
     CREATE MACRO total(x) AS CAST(coalesce(sum(x), 0) AS DOUBLE);
     CREATE MACRO julianday(x) AS (epoch_ms(TRY_CAST(x AS TIMESTAMP)) + 210866760000000) / 86400000.0e0;
@@ -60,7 +60,7 @@ class DuckDBEngine:
         self._connection = duckdb.connect()
         if "://" in self.address:
             self._connection.register_filesystem(fsspec.url_to_fs(self.address)[0])
-        self._connection.execute(_SETTINGS)
+        self._connection.execute(SETTINGS)
         for sql, values in statements(self.address, self.manifest, self.sources.values(), only=only or {}):
             self._connection.execute(sql, values)
         self.tables: Mapping[str, Relation] = _relations(self.sources)

@@ -58,7 +58,7 @@ _FUNCTIONS: dict[str, tuple[tuple[str, ...], int, str]] = {
 _INSTEAD = {
     **dict.fromkeys(("date", "datetime", "time", "strftime"), "compare the texts, or take substr() or julianday()"),
     **dict.fromkeys(("lower", "upper"), "write GLOB with both cases, as in '[Aa]*'"),
-    **{"exists": "write (SELECT 1 FROM …) IS NOT NULL", "ifnull": "write coalesce()", "iif": "write CASE"},
+    **{"exists": "write (SELECT 1 FROM … WHERE …) IS NOT NULL", "ifnull": "write coalesce()", "iif": "write CASE"},
 }
 _OTHER_WORDS = {"NOT", "NULL", "TRUE", "FALSE", "CASE", "WHEN", "THEN", "ELSE", "END", "SELECT", "FROM", "AS", "WHERE"}
 
@@ -104,13 +104,15 @@ def _made(kind: str, template: str, *parts: Check, duckdb: str = "") -> Check:
 
 
 def _require_kind(what: str, kind: str, *parts: Check) -> str:
-    """The kind of all these, *kind* or, if that is empty, one: a text and a number are compared by no common rule."""
+    """The kind of all these: *kind*, or one if that is empty, for a text and a number have no order of their own."""
+    for part in parts:
+        if kind and part.kind and kind not in (part.kind, _BROADER.get(part.kind)):
+            raise SchemaError(f"{what} takes a {kind}, and {part.sqlite} is a {part.kind}")
     kinds = {part.kind for part in parts if part.kind}
-    if len(kinds | {kind} - {""}) > 1:
-        kinds = {kind if kind == found else _BROADER.get(found, found) for found in kinds}
-    if len(kinds | {kind} - {""}) > 1:
-        wanted = kind or "values that are alike"
-        raise SchemaError(f"{what} takes {wanted}, and {parts[-1].sqlite} is a {' beside a '.join(sorted(kinds))}")
+    if len(kinds) > 1:
+        kinds = {_BROADER.get(one, one) for one in kinds}
+    if len(kinds) > 1:
+        raise SchemaError(f"{what} takes values that are alike, not a {' and a '.join(sorted(kinds))}")
     return kinds.pop() if kinds else ""
 
 
@@ -122,6 +124,8 @@ class _Parser:
         self._columns = {name.lower(): _KINDS[kind] for name, kind in columns.items()}
         self._depth = 0  # of sub-SELECTs
         tokens = [(" ".join(token.upper().split()), token) for token in _TOKENS.findall(text)]
+        if any(token in ("'", '"') for _, token in tokens):
+            raise SchemaError("a quote is not closed")
         self._tokens = [word if word in _OPERATORS or word in _OTHER_WORDS else token for word, token in tokens]
 
     def _peek(self) -> str:
@@ -206,10 +210,12 @@ class _Parser:
             return inner
         if word not in ("NOT", "-"):
             raise SchemaError(f"a value is expected, not {word}")
-        operand = self.expression(3) if word == "NOT" else self._operand()
-        return _made(
-            _require_kind(word, "condition" if word == "NOT" else "number", operand), f"({word} {{}})", operand
-        )
+        if word == "NOT":
+            operand = self.expression(3)
+            return _made(_require_kind(word, "condition", operand), "(NOT {})", operand)
+        operand = self._operand()
+        _require_kind(word, "number", operand)
+        return _made(operand.kind, "(- {})", operand)
 
     def _column(self, word: str) -> Check:
         table, name = (word, self._tokens.pop(0)) if self._take(".") and self._tokens else ("", word)
@@ -261,7 +267,8 @@ class _Parser:
     def _case(self) -> Check:
         compared = [] if self._peek() == "WHEN" else [self.expression()]
         parts, values, template = [*compared], list[Check](), "CASE {}" if compared else "CASE"
-        while self._take("WHEN"):
+        while not values or self._peek() == "WHEN":
+            self.expect("WHEN")
             when = self.expression()
             _require_kind("CASE", "" if compared else "condition", *compared, when)
             self.expect("THEN")
