@@ -53,7 +53,7 @@ class Run:
         ]
 
     def _repr_html_(self) -> str:
-        columns = ("source", "status", "read", "inserted", "updated", "unchanged", "rejected", "seconds")
+        columns = ("source", "status", *ledger.COUNTS, "seconds")
         rows = [
             [called, *(getattr(load, name) for name in columns[1:])]
             for called, load in zip(self.called, self.loads, strict=True)
