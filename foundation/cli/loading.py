@@ -24,14 +24,14 @@ from foundation.cli.options import (
     tolerance,
     verb,
 )
-from foundation.cli.output import COUNTS, show_json, show_line, show_progress, show_records, show_table
+from foundation.cli.output import show_json, show_line, show_progress, show_records, show_table
 from foundation.errors import FoundationError, extra
 from foundation.lake.duckdb import open_database
 from foundation.pipeline.load import Run
 from foundation.pipeline.load import ingest as load_files
 from foundation.schema.source import with_parents
 from foundation.stats.overview import reasons
-from foundation.store.ledger import Load
+from foundation.store.ledger import COUNTS, Load
 
 _LOADED = (
     DATA,
@@ -177,15 +177,17 @@ def _exit_status(status: str, read: int, rejected: int, options: Namespace) -> i
 def report(options: Namespace) -> int:
     """Load a delivery through the notebooks, and make pages of them."""
     from foundation.report.run import make_report
+    from foundation.report.target import ParquetTarget, SQLiteTarget
 
+    local = _local_workers(options)
+    target = ParquetTarget(options.to, options.cluster, local) if options.to else SQLiteTarget(options.db)
     made = make_report(
-        options.data, options.to or options.db, options.out, sources=declared_sources(options), only=options.source,
+        options.data, target, options.out, sources=declared_sources(options), only=options.source,
         parameters={
             "chunk_size": options.chunk_size, "memory_limit": f"{options.memory_limit}", "again": options.again,
             "range_size": f"{options.range_size}" if options.to else "",
             "sources": str(options.sources.absolute()) if options.sources else "",
         },
-        cluster=options.cluster, workers=_local_workers(options),
         limits={"cell_timeout_s": options.cell_timeout, "notebook_timeout_s": options.notebook_timeout},
     )  # fmt: skip
     if made.kept:

@@ -16,7 +16,6 @@ from foundation.display import cell, plain
 from foundation.errors import visible
 from foundation.store.ledger import Load
 
-COUNTS = ("read", "inserted", "updated", "unchanged", "rejected")
 _PIPE = (240, 24)  # columns and lines, when there is neither a terminal to ask nor COLUMNS
 _LONGEST = 40  # characters of a value in a row of data
 

@@ -15,7 +15,8 @@ from foundation.cli.options import (
     positive,
     verb,
 )
-from foundation.cli.output import COUNTS, show_json, show_line, show_rows, show_table
+from foundation.cli.output import show_json, show_line, show_rows, show_table
+from foundation.delivery import sources as delivery
 from foundation.errors import FoundationError
 from foundation.lake.duckdb import open_database
 from foundation.query.conditions import WORDS
@@ -23,6 +24,7 @@ from foundation.query.query import Database, Query
 from foundation.reader.csv_writer import write_csv
 from foundation.stats import overview
 from foundation.stats.columns import FIGURES, rows_of
+from foundation.store.ledger import COUNTS
 
 _WHERE = f"COL= finds missing values; COL__WORD=VALUE with {', '.join(WORDS)}: lists with commas"
 
@@ -193,7 +195,7 @@ def verify(options: Namespace) -> int:
     """Run a report again elsewhere, and say what differs."""
     from foundation.report.provenance import reproduce
 
-    differences = reproduce.verify(options.run, options.data)
+    differences = reproduce.verify(options.run, options.data, sources=delivery.SOURCES)
     if options.json:
         outcome = {"run_id": options.run.resolve().name, "status": "different" if differences else "identical"}
         show_json(outcome | {"differences": [difference._asdict() for difference in differences]}, indent=2)

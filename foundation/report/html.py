@@ -6,14 +6,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nbformat
 from bs4 import BeautifulSoup
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from nbconvert.filters import ansi2html, markdown2html_mistune
 
 from foundation.errors import visible
-from foundation.report.cells import drawing
+from foundation.report.parameters import read_notebook
 
 _TEMPLATES = Path(__file__).parent / "template"
 # What may be wider than a screen is reached by keyboard, too.
@@ -24,7 +23,7 @@ _NUMBER = re.compile(r"\s*(?:[-+]?[0-9][0-9,.]*(?:e[-+]?[0-9]+)?\s?%?|nan|NaN|<N
 class _Part(NamedTuple):
     """One cell: what it shows, and its code."""
 
-    html: str
+    html: Markup
     code: str
     first: bool  # the title and the text below it
 
@@ -39,26 +38,30 @@ def render(template: str, **values: Any) -> str:
 
 def make_page(notebook: Path, page: Path, *, run_id: str, name: str, failure: str | None) -> str:
     """Write the page of an executed notebook and return its title; *failure* says why it did not run to its end."""
-    cells = nbformat.read(notebook, as_version=4).cells  # type: ignore[no-untyped-call]
+    cells = read_notebook(notebook).cells
     parts = _merged([_part(cell, first=i == 0) for i, cell in enumerate(cells) if not _is_marker(cell)])
     shown = "".join(part.html for part in parts)
-    found = re.search(r"<h1[^>]*>(.*?)</h1>", shown, flags=re.S)
-    title = html.unescape(found[1]) if found else name
+    heading = re.search(r"<h1[^>]*>(.*?)</h1>", shown, flags=re.S)
+    title = html.unescape(heading[1]) if heading else name
     contents = [(id_, html.unescape(text)) for id_, text in re.findall(r'<h2 id="([^"]*)">(.*?)</h2>', shown)]
-    page.write_text(
-        render(
-            "notebook.html.j2", title=f"{title} {name}", name=name, run_id=run_id,
-            parts=[p._replace(html=_safe(p.html)) for p in parts], contents=contents, failure=failure,
-            took=_safe(drawing(cells)),
-        ),
-        encoding="utf-8",
+    costs = [cell.metadata.get("foundation", {}) for cell in cells if cell.cell_type == "code"]
+    begun = [cost | {"number": number} for number, cost in enumerate(costs, 1) if "seconds" in cost]
+    rendered = render(
+        "notebook.html.j2", title=f"{title} {name}", name=name, run_id=run_id, parts=parts, contents=contents,
+        failure=failure, cells=len(costs), begun=begun,
     )  # fmt: skip
+    page.write_text(rendered, encoding="utf-8")
     return title
 
 
 def without_measured(page: str) -> str:
     """A page without what is measured, time and memory: all the rest is the same bytes each time."""
     return re.sub(r"<!--measured-->.*?<!--/measured-->", "", page, flags=re.S)
+
+
+def _is_marker(cell: Any) -> bool:
+    """Whether papermill put the cell there to point at an error; the page has a banner for that."""
+    return any(tag.startswith("papermill-error") for tag in cell.metadata.get("tags", []))
 
 
 def _merged(parts: list[_Part]) -> list[_Part]:
@@ -73,25 +76,15 @@ def _merged(parts: list[_Part]) -> list[_Part]:
     return merged
 
 
-def _safe(shown: str) -> Any:
-    return Markup(shown)  # noqa: S704  # made below from escaped values
-
-
-def _is_marker(cell: Any) -> bool:
-    """Whether papermill put the cell there to point at an error; the page has a banner for that."""
-    return any(tag.startswith("papermill-error") for tag in cell.metadata.get("tags", []))
-
-
 def _part(cell: Any, *, first: bool) -> _Part:
+    shown, code = "", ""
     if cell.cell_type == "markdown":
         shown = re.sub(r'<a class="anchor-link".*?</a>', "", markdown2html_mistune(cell.source))
-        return _Part(shown, "", first)
-    if cell.cell_type != "code":
-        return _Part("", "", first)
-    shown = "".join(map(_output, cell.outputs))
-    if shown and "nbval-ignore-output" in cell.metadata.get("tags", []):
-        shown = f"<!--measured-->{shown}<!--/measured-->"
-    return _Part(shown, cell.source, first)
+    elif cell.cell_type == "code":
+        shown, code = "".join(map(_output, cell.outputs)), cell.source
+        if shown and "nbval-ignore-output" in cell.metadata.get("tags", []):
+            shown = f"<!--measured-->{shown}<!--/measured-->"
+    return _Part(Markup(shown), code, first)  # noqa: S704  # made of escaped values
 
 
 def _output(output: Any) -> str:
@@ -104,10 +97,10 @@ def _output(output: Any) -> str:
     if "image/svg+xml" in data:
         return f'<div class="plot">{data["image/svg+xml"]}</div>'
     if "text/html" in data:
-        return _tables(data["text/html"])
+        return _readable(data["text/html"])
     if "image/png" in data:
-        told = html.escape(output.metadata.get("image/png", {}).get("alt", data.get("text/plain", "")))
-        return f'<div class="plot"><img alt="{told}" src="data:image/png;base64,{data["image/png"].strip()}"></div>'
+        alt = html.escape(output.metadata.get("image/png", {}).get("alt", data.get("text/plain", "")))
+        return f'<div class="plot"><img alt="{alt}" src="data:image/png;base64,{data["image/png"].strip()}"></div>'
     return f"<pre>{html.escape(data.get('text/plain', ''))}</pre>"
 
 
@@ -115,26 +108,27 @@ def _ansi(text: str) -> str:
     return str(ansi2html(text))  # type: ignore[no-untyped-call]
 
 
-def _tables(shown: str) -> str:
+def _readable(shown: str) -> str:
     """HTML with its tables made readable for all: scopes for the headers, numbers to the right, room to scroll."""
     soup = BeautifulSoup(shown, "html.parser")
     for style in soup.find_all("style"):
         style.decompose()
     for table in soup.find_all("table"):
         table.attrs = {"class": "dataframe"}
-        rows = [row.find_all(["td", "th"]) for row in table.select("tbody tr")]
-        is_text = [not all(_NUMBER.fullmatch(row[i].get_text()) for row in rows) for i in range(_width(rows))]
-        for row in [*(r.find_all("th") for r in table.select("thead tr")), *rows]:
-            for i, cell in enumerate(row):
-                if i < len(is_text) and is_text[i]:
-                    cell["class"] = "text"
+        _align(table)
         _name_headers(table)
         table.wrap(soup.new_tag("div", attrs=_SCROLL))
     return str(soup)
 
 
-def _width(rows: list[Any]) -> int:
-    return min(map(len, rows), default=0)
+def _align(table: Any) -> None:
+    """Mark the columns that are not all numbers as text, which stands to the left."""
+    rows = [row.find_all(["td", "th"]) for row in table.select("tbody tr")]
+    is_text = [not all(_NUMBER.fullmatch(cell.get_text()) for cell in column) for column in zip(*rows, strict=False)]
+    for row in [*(row.find_all("th") for row in table.select("thead tr")), *rows]:
+        for cell, marked in zip(row, is_text, strict=False):
+            if marked:
+                cell["class"] = "text"
 
 
 def _name_headers(table: Any) -> None:

@@ -1,8 +1,11 @@
-"""Kernels that start in a third of the time: forks of a process that has imported what every notebook imports.
+"""Kernels that start in a third of the time: forks of a server process that has imported what every notebook imports.
 
-Each notebook has a fresh process all the same. Nothing runs in the process that is forked but its imports and the loop
-below: no kernel, no database, no thread of ours. Only Linux forks such a process safely; elsewhere
-kernels start as usual.
+Each notebook has a fresh process all the same. Nothing runs in the server but its imports and the loop below: no
+kernel, no database, no thread of ours. Only Linux forks such a process safely; elsewhere, and when the server has
+ended, kernels start as usual.
+
+A request to the server is a line of JSON, and so is its answer: `{"fork": …}` is answered by the number of a new
+process, `{"poll": number}` by how that process ended, null while it runs.
 """
 
 import io
@@ -10,14 +13,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from threading import Lock
 from typing import Any
 
 from jupyter_client.manager import AsyncKernelManager
-from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 _PRELOADED = ("ipykernel.kernelapp", "matplotlib.pyplot", "memory_profiler", "pandas", "foundation")
 
@@ -28,78 +30,75 @@ def forked_kernels() -> Iterator[type[AsyncKernelManager]]:
     if sys.platform != "linux":
         yield AsyncKernelManager
         return
-    code = f"import sys; sys.path[:] = {sys.path!r}; from foundation.report.kernels import serve; serve()"
-    with subprocess.Popen(  # noqa: S603  # our own code
-        [sys.executable, "-c", code],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-        text=True,
-        bufsize=1,
-    ) as server:
-        try:
-            yield type("ForkedKernelManager", (_Manager,), {"server": server, "lock": Lock()})
-        finally:
-            server.kill()  # its kernels look every second whether it is there
-            with suppress(OSError):  # an order that it did not live to read
-                server.stdin.close()  # type: ignore[union-attr]  # it is a pipe
+    server = _Server()
+    try:
+        yield type("ForkedKernelManager", (_Manager,), {"server": server})
+    finally:
+        server.close()
+
+
+class _Server:
+    """The process whose forks are kernels, as seen from the process that makes the report."""
+
+    def __init__(self) -> None:
+        code = f"import sys; sys.path[:] = {sys.path!r}; from foundation.report.kernels import serve; serve()"
+        self.process = subprocess.Popen(  # noqa: S603  # our own code
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, text=True, bufsize=1,
+        )  # fmt: skip
+        self._lock = Lock()  # notebooks run side by side
+
+    def ask(self, request: dict[str, Any]) -> Any:
+        """What the server answers; raises OSError when it has ended."""
+        process: Any = self.process  # it has pipes
+        with self._lock:
+            process.stdin.write(json.dumps(request) + "\n")
+            if answer := process.stdout.readline():
+                return json.loads(answer)
+        raise BrokenPipeError("the process that forks kernels has ended")
+
+    def close(self) -> None:
+        """End the server; its kernels look every second whether it is there."""
+        with suppress(OSError), self.process:  # a request that it did not live to read
+            self.process.kill()
 
 
 class _Manager(AsyncKernelManager):
-    """Starts kernels by asking the server."""
+    """Starts a kernel by asking the server."""
 
-    server: Any  # a Popen, with pipes of text
-    lock: Lock  # notebooks run side by side
+    server: _Server
 
-    async def _async_pre_start_kernel(self, **given: Any) -> Any:
-        if self.server.poll() is not None:  # somebody has ended it: kernels start as usual
-            return await super()._async_pre_start_kernel(**given)
-        self.kernel_id = "forked"
-        self.provisioner = _Provisioner(kernel_id=self.kernel_id, kernel_spec=self.kernel_spec, parent=self)
-        return await super()._async_pre_start_kernel(**given)
-
-    def ask(self, order: dict[str, Any]) -> int | None:
-        """What the server answers: the number of a new process, or how one has ended.
-
-        Raises RuntimeError when the server is gone.
-        """
-        with self.lock, suppress(OSError):
-            self.server.stdin.write(json.dumps(order) + "\n")
-            if answer := self.server.stdout.readline():
-                return json.loads(answer)  # type: ignore[no-any-return]
-        raise RuntimeError("the process that starts them was ended; run the same command again")
-
-
-class _Provisioner(LocalProvisioner):
-    """Has a kernel forked instead of started."""
-
-    async def launch_kernel(self, cmd: list[str], **given: Any) -> Any:
-        manager: Any = self.parent
-        pid = manager.ask({"arguments": cmd[3:], "cwd": given.get("cwd"), "env": given["env"]})
-        self.process = _Kernel(pid, manager.ask)  # type: ignore[assignment]  # as much of a Popen as is used of one
-        self.pid = self.pgid = pid
-        return self.connection_info
+    async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
+        request = {"arguments": kernel_cmd[3:], "cwd": options.get("cwd") or ".", "env": options["env"]}
+        try:
+            pid = self.server.ask({"fork": request})
+        except OSError:  # it starts as usual
+            await super()._async_launch_kernel(kernel_cmd, **options)
+            return
+        provisioner: Any = self.provisioner
+        provisioner.process = _Kernel(pid, self.server)
+        provisioner.pid = provisioner.pgid = pid
 
 
 class _Kernel:
-    """A process that is no child of this one, with what is asked of a `Popen`."""
+    """A process that is no child of this one, with as much of a `Popen` as a provisioner uses."""
 
     stdin = stdout = stderr = None
 
-    def __init__(self, pid: int, ask: Callable[[dict[str, Any]], int | None]) -> None:
-        self._pid, self._ask = pid, ask
-        self._ended: int | None = None
+    def __init__(self, pid: int, server: _Server) -> None:
+        self._pid, self._server = pid, server
+        self._status: int | None = None
 
     def poll(self) -> int | None:
         """None while it runs, else its exit status, less than 0 for a signal."""
-        if self._ended is None:
+        if self._status is None:
             try:
-                self._ended = self._ask({"ended": self._pid})
-            except RuntimeError:  # the server is gone, and its kernels go, too
-                self._ended = 1
-        return self._ended
+                self._status = self._server.ask({"poll": self._pid})
+            except OSError:  # its kernels end with the server
+                self._status = 1
+        return self._status
 
-    wait = poll  # it is asked for when the process has ended
+    wait = poll  # it is called when the process has ended
 
     def send_signal(self, number: int) -> None:
         """As `os.kill` does it; nothing when the process has ended."""
@@ -108,20 +107,19 @@ class _Kernel:
 
 
 def serve() -> None:
-    """Be the process that is forked: an order, to fork or to tell how a fork ended, is a line, and so is its answer."""
+    """Be the server."""
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # as in any kernel; read by the import
     for name in _PRELOADED:
         import_module(name)
     _draw()
     for line in sys.stdin:
-        order = json.loads(line)
-        if kernel := order.get("ended"):
-            pid, status = os.waitpid(kernel, os.WNOHANG)
-            print(json.dumps(os.waitstatus_to_exitcode(status) if pid else None), flush=True)
-            continue
-        if not (pid := os.fork()):
-            _be_a_kernel(order)
-        print(pid, flush=True)
+        request = json.loads(line)
+        if "poll" in request:
+            pid, status = os.waitpid(request["poll"], os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if pid else None
+        elif not (answer := os.fork()):
+            _be_a_kernel(**request["fork"])
+        print(json.dumps(answer), flush=True)
 
 
 def _draw() -> None:
@@ -136,18 +134,19 @@ def _draw() -> None:
     Table([{"column": 0}])._repr_mimebundle_()
 
 
-def _be_a_kernel(order: dict[str, Any]) -> None:
+def _be_a_kernel(arguments: list[str], cwd: str, env: dict[str, str]) -> None:
+    """Run a kernel in this fork of the server, and end with it."""
     from ipykernel.kernelapp import launch_new_instance
 
     # The kernel ends when its parent does, the server, and not when the number in its environment does.
     quiet = "--IPKernelApp.log_level=CRITICAL"  # that it was interrupted when it had to end
-    sys.argv = ["ipykernel_launcher", *order["arguments"], f"--IPKernelApp.parent_handle={os.getppid()}", quiet]
+    sys.argv = ["ipykernel_launcher", *arguments, f"--IPKernelApp.parent_handle={os.getppid()}", quiet]
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
     os.dup2(2, 1)
-    os.chdir(order["cwd"] or ".")
+    os.chdir(cwd)
     os.environ.clear()
-    os.environ.update(order["env"])
+    os.environ.update(env)
     try:
         launch_new_instance()
     finally:

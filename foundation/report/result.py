@@ -1,11 +1,31 @@
-"""What a run came to: its pages and its counts, kept as `run.json` in its folder."""
+"""What a run is made of, and what it came to: its pages and its counts, kept as `run.json` in its folder."""
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from foundation.report.provenance.crate import now
+from foundation.report.target import Target
+from foundation.schema.source import Source
+
+
+@dataclass(frozen=True)
+class ReportRun:
+    """What a run of the notebooks is made of; only the *chosen* ones of its sources are loaded."""
+
+    data: Path
+    target: Target
+    sources: Sequence[Source]
+    chosen: Sequence[Source]
+    notebooks: Mapping[str, Path]
+    parameters: Mapping[str, Any]
+
+
+def now() -> str:
+    """The time in UTC as a manifest has it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass
@@ -16,6 +36,11 @@ class Page:
     source: str = ""
     title: str = ""
     failure: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What it is called in words."""
+        return f"{self.name} {self.source}".rstrip()
 
     @property
     def stem(self) -> str:
@@ -50,6 +75,16 @@ class Report:
     kept: bool = False  # an earlier run, for nothing has changed since
     began: str = field(default_factory=now)
     pages: list[Page] = field(default_factory=list)
+
+    def count(self, loads: Iterable[Mapping[str, Any]]) -> None:
+        """Take the status and the counts from the loads."""
+        statuses = set()
+        for load in loads:
+            statuses.add(load["status"])
+            self.read, self.rejected = self.read + load["read"], self.rejected + load["rejected"]
+            self.stored += load["inserted"] + load["updated"] + load["unchanged"]
+        failed = "failed" if any(page.failure for page in self.pages) else "complete"
+        self.status = next((status for status in ("stopped", "refused") if status in statuses), failed)
 
     def facts(self) -> dict[str, Any]:
         """All but where it is, as `run.json` has it."""

@@ -480,7 +480,7 @@ def test_a_report_is_verified_on_a_cluster_of_this_machine_and_not_made_again(ow
 
     assert report(*own, "--cluster", "tcp://127.0.0.1:9", "--range-size", "5") == made  # nobody is asked there
     assert "nothing has changed since run" in capsys.readouterr().err
-    assert verify(made) == []
+    assert verify(made, sources=foundation.SOURCES) == []
 
     other = report(*own[:-1], own[-1].with_name("other"), "--cluster", client.scheduler.address, "--range-size", "5")
     page = (other / "01_ingest_items.html").read_text("utf-8")
@@ -488,7 +488,7 @@ def test_a_report_is_verified_on_a_cluster_of_this_machine_and_not_made_again(ow
     assert "Nothing has changed since it was loaded" in page
     assert cluster_of(other / "index.html") == cluster_of(made / "index.html")
     with pytest.raises(foundation.ReportError, match="had seen 1 loads"):
-        verify(other)
+        verify(other, sources=foundation.SOURCES)
 
 
 def test_what_keeps_a_report_from_being_made_is_told_in_words_before_a_notebook_is_run(own, tmp_path, capsys):

@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 
 import foundation
-from foundation.cli import main
-from foundation.delivery.sample import write_sample
 from foundation.errors import ReportError
 from foundation.report.provenance.crate import NAME, PROFILE, read_manifest
 from foundation.report.provenance.inputs import commit, digest_of
@@ -24,18 +22,9 @@ ROOT = Path(__file__).parents[2]
 Graph = dict[str, dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    """The folder of a run over a small delivery with faults."""
-    folder = tmp_path_factory.mktemp("manifest")
-    write_sample(folder / "data", orders=30, faults=0.1, seed=3)
-    assert not main(["report", str(folder / "data"), "--db", str(folder / "x.db"), "--out", str(folder / "out")])
-    return next(path.parent for path in (folder / "out").glob("*/index.html"))
-
-
 @pytest.fixture
 def crate(made) -> Graph:
-    """Its entities by their @id."""
+    """The entities of its manifest by their @id."""
     entities = json.loads((made / NAME).read_text("utf-8"))["@graph"]
     assert len({entity["@id"] for entity in entities}) == len(entities), "an @id stands for two entities"
     return {entity["@id"]: entity for entity in entities}

@@ -1,5 +1,7 @@
 """A run is made when something has changed, and says what; else the last one is pointed to."""
 
+import gzip
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -7,26 +9,38 @@ from pathlib import Path
 import pytest
 
 from foundation.cli import main
-from foundation.delivery.sample import write_sample
-from foundation.delivery.sources import SOURCES
-from foundation.report.provenance.freshness import basis_of, unchanged
-from foundation.report.result import Report
+from foundation.report.provenance.freshness import up_to_date
+from foundation.report.provenance.inputs import current_inputs
+from foundation.report.provenance.reproduce import verify
+from foundation.report.result import Report, ReportRun
+from foundation.report.target import SQLiteTarget
+from foundation.schema.source import load_sources
 
 ROOT = Path(__file__).parents[2]
+MINE = """
+from foundation import Record
+class Item(Record, table="items", key="item", files="items/*.csv"):
+    "One."
+    item: int
+    name: str
+"""
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """A folder with a delivery, a database, and one run."""
-    folder = tmp_path_factory.mktemp("again")
-    write_sample(folder / "data", orders=30, faults=0.1, seed=3)
+    """A folder with a delivery of one source of its own in two files, a database, and one run."""
+    folder = tmp_path_factory.mktemp("fresh")
+    (folder / "data/items").mkdir(parents=True)
+    (folder / "mine.py").write_text(MINE)
+    (folder / "data/items/1.csv").write_bytes(b"item,name\n1,a\n2,b\nx,c\n")
+    (folder / "data/items/2.csv.gz").write_bytes(gzip.compress(b"item,name\n3,d\n"))
     assert report(folder) == 0
     return folder
 
 
 def report(home: Path, *more: str) -> int:
     paths = [str(home / "data"), "--db", str(home / "x.db"), "--out", str(home / "out")]
-    return main(["report", *paths, *more])
+    return main(["report", *paths, "--sources", str(home / "mine.py"), *more])
 
 
 def runs(home: Path) -> list[str]:
@@ -35,13 +49,20 @@ def runs(home: Path) -> list[str]:
 
 def asked(home: Path, **changed: object) -> Report | str:
     """What is decided, with the parameters of the command line but those *changed*."""
-    given = {
+    parameters = {
         "data": str(home / "data"), "db": str(home / "x.db"), "wait_s": 600, "chunk_size": 1_000,
-        "memory_limit": "500000000", "again": False, "range_size": "", "sources": "",
+        "memory_limit": "500000000", "again": False, "range_size": "", "sources": str(home / "mine.py"),
     }  # fmt: skip
-    notebooks = [ROOT / f"notebooks/{name}.ipynb" for name in ("01_ingest", "02_overview", "03_explore")]
-    basis = basis_of(home / "data", SOURCES, notebooks, given | changed, sqlite3.sqlite_version)
-    return unchanged(home / "out", home / "x.db", basis)
+    sources = load_sources(home / "mine.py")
+    notebooks = {name: ROOT / f"notebooks/{name}.ipynb" for name in ("01_ingest", "02_overview")}
+    run = ReportRun(home / "data", SQLiteTarget(home / "x.db"), sources, sources, notebooks, parameters | changed)
+    return up_to_date(home / "out", run, current_inputs(run))
+
+
+def test_notebooks_about_other_sources_are_not_run(home):
+    pages = json.loads((home / "out" / runs(home)[0] / "run.json").read_text("utf-8"))["pages"]
+
+    assert [(page["name"], page["source"]) for page in pages] == [("01_ingest", "items"), ("02_overview", "")]
 
 
 def test_the_same_again_points_to_the_run_that_stands(home, capsys):
@@ -57,7 +78,7 @@ def test_the_same_again_points_to_the_run_that_stands(home, capsys):
     assert "records stored" in said.out
 
 
-def test_the_status_is_that_of_the_run_that_stands(home, capsys):
+def test_the_status_is_that_of_the_run_that_stands(home):
     assert report(home, "--max-rejects", "0") == 1
 
 
@@ -66,15 +87,16 @@ def test_nothing_is_changed_by_asking(home):
     assert isinstance(asked(home, again=True), Report)
 
 
-def test_another_byte_of_the_input_is_a_reason(home):
-    path = home / "data" / "clients.csv"
+@pytest.mark.parametrize("name", ["data/items/1.csv", "mine.py"])
+def test_another_byte_of_the_input_is_a_reason(home, name):
+    path = home / name
     before = path.read_bytes()
-    path.write_bytes(before.replace(b"a", b"b", 1))
+    path.write_bytes(before + b" ")
 
     why = asked(home)
 
     path.write_bytes(before)
-    assert f"input clients.csv changed since run {runs(home)[0]}" in why
+    assert f"input {name.removeprefix('data/')} changed since run {runs(home)[0]}" in why
 
 
 def test_another_parameter_is_a_reason(home):
@@ -87,12 +109,12 @@ def test_another_database_is_a_reason(home):
 
 def test_a_database_that_holds_something_else_is_a_reason(home):
     with closing(sqlite3.connect(home / "x.db", isolation_level=None)) as connection:
-        connection.execute("UPDATE clients SET city = city || 'x' WHERE client_id = 1")
+        connection.execute("UPDATE items SET name = name || 'x' WHERE item = 1")
         why = asked(home)
-        connection.execute("UPDATE clients SET city = rtrim(city, 'x') WHERE client_id = 1")
+        connection.execute("UPDATE items SET name = rtrim(name, 'x') WHERE item = 1")
 
     assert "the database does not hold what run" in why
-    assert "content clients changed" in why
+    assert "content items changed" in why
     assert isinstance(asked(home), Report)
 
 
@@ -105,6 +127,25 @@ def test_a_page_that_is_lost_is_a_reason(home):
 
     page.write_bytes(before)
     assert "02_overview.html is gone" in why
+
+
+def test_a_run_that_did_not_come_to_its_end_is_a_reason(home):
+    path = home / "out" / runs(home)[0] / "run.json"
+    before = path.read_text("utf-8")
+    facts = json.loads(before)
+    facts["pages"][1]["failure"] = "ValueError: in the middle"
+    whys = []
+
+    for changed in ({"status": "stopped"}, {"pages": facts["pages"]}):
+        path.write_text(json.dumps(json.loads(before) | changed), "utf-8")
+        whys.append(asked(home))
+
+    path.write_text(before, "utf-8")
+    assert whys == [f"run {runs(home)[0]} did not come to its end"] * 2
+
+
+def test_a_run_of_own_sources_and_packed_files_can_be_verified(home):
+    assert verify(home / "out" / runs(home)[0], sources=()) == []
 
 
 def test_it_is_made_again_when_it_is_asked_for(home, capsys):

@@ -11,8 +11,9 @@ import pytest
 from jupyter_client.manager import AsyncKernelManager
 
 from foundation.errors import ReportError
-from foundation.report.engine import check_parameters, outcome, run_notebook
 from foundation.report.kernels import forked_kernels
+from foundation.report.notebook import read_outcome, run_notebook
+from foundation.report.parameters import check_parameters
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,7 +51,7 @@ def test_every_end_is_told_and_cells_behind_it_are_not_run(tmp_path, kernels, wa
 
     assert why in failure
     assert "begins with “# here”" in failure
-    assert outcome(tmp_path / "out.ipynb") == {"status": status, "failure": failure}
+    assert read_outcome(tmp_path / "out.ipynb")[:2] == (status, failure)
     assert [cell["status"] for cell in told(tmp_path / "out.ipynb")] == ["completed", status, "not-run"]
     cells = [c for c in nbformat.read(tmp_path / "out.ipynb", as_version=4).cells if c.cell_type == "code"]
     assert [c.metadata.papermill["status"] for c in cells] == ["completed", "failed", "not-run"]
@@ -79,8 +80,8 @@ def test_a_kernel_that_cannot_start_is_told_and_no_cell_is_called_complete(tmp_p
 @pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
 def test_without_the_process_that_is_forked_kernels_start_as_usual(tmp_path):
     with forked_kernels() as manager:
-        manager.server.kill()
-        manager.server.wait()
+        manager.server.process.kill()
+        manager.server.process.wait()
 
         assert run_notebook(notebook_of(tmp_path / "n.ipynb", "1"), tmp_path / "out.ipynb", {}, kernels=manager) is None
 

@@ -22,8 +22,8 @@ import foundation
 from foundation.cli import main
 from foundation.errors import ReportError, visible
 from foundation.reader.csv_writer import unguard
-from foundation.report.engine import run_notebook
 from foundation.report.html import make_page
+from foundation.report.notebook import run_notebook
 from tests.support.deliveries import SOUND
 from tests.support.hostile import FOLDER, HOSTILE, REFUSING, SOURCES, TEXTS, require_harmless, write_hostile
 from tests.support.inspection import query

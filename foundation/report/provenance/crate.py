@@ -1,4 +1,4 @@
-"""What a run stood on and what came of it: `ro-crate-metadata.json`, a Process Run Crate.
+"""What a run used and what came of it: `ro-crate-metadata.json`, a Process Run Crate.
 
 The profile is w3id.org/ro/wfrun/process/0.5, on RO-Crate 1.1. What can change a result is an entity with a digest, a
 version or a value: inputs by the address of their file, all else under `#notebook/`, `#code/`, `#version/` and
@@ -9,105 +9,47 @@ import json
 import os
 import platform
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from foundation.errors import ReportError
 from foundation.report.provenance.inputs import PACKAGE, Entity, commit, file_entity, property_entity
+from foundation.report.result import Page, Report, now
+from foundation.store.ledger import COUNTS
 
 NAME = "ro-crate-metadata.json"
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
-_STATUS = "http://schema.org/{}ActionStatus"
+_CONTEXT = [f"https://w3id.org/ro/{name}/context" for name in ("crate/1.1", "terms/workflow-run")]
 
 
 class Manifest(NamedTuple):
     """A manifest read back; each mapping is from `notebook 01_ingest` or the like to a digest, version or value."""
 
     folder: Path
-    basis: dict[str, Any]  # what the run stood on
+    inputs: dict[str, Any]
     results: dict[str, Any]  # what came of it, the bytes of its files apart
     files: dict[str, str]  # digests of the files beside the manifest
-    before: int  # loads that the database had seen when the run began
+    loads_before: int  # that the database had seen when the run began
 
 
-def outlined(entities: Iterable[Entity]) -> dict[str, Any]:
-    """What of *entities* a result depends on, by kind and name."""
-    return {
-        key: _value(entity)
-        for entity in entities
-        if (key := _key(entity, ("notebook", "code", "version", "parameter")))
-    }
+def by_name(
+    entities: Iterable[Entity], kinds: Sequence[str] = ("input", "notebook", "code", "version", "parameter")
+) -> dict[str, Any]:
+    """The digests, versions and values of the entities of these kinds."""
+    values = {}
+    for entity in entities:
+        kind, name = _kind_and_name(entity)
+        if kind in kinds and name:
+            values[f"{kind} {name}"] = next(entity[k] for k in ("sha256", "softwareVersion", "value") if k in entity)
+    return values
 
 
-def _key(entity: Entity, kinds: tuple[str, ...]) -> str | None:
-    if entity["@id"].startswith("file:") and "notebook" in kinds:
-        return f"input {entity['name']}"
-    kind, _, name = entity["@id"].removeprefix("#").partition("/")
-    return f"{kind} {name}" if entity["@id"].startswith("#") and kind in kinds and name else None
-
-
-def _value(entity: Entity) -> Any:
-    return next(entity[name] for name in ("sha256", "softwareVersion", "value") if name in entity)
-
-
-def write_manifest(
-    folder: Path, run_id: str, basis: list[Entity], *, times: tuple[str, str], failure: str | None, before: int,
-    content: Mapping[str, str], loads: Iterable[Mapping[str, Any]], actions: Iterable[Entity],
-) -> None:  # fmt: skip
-    """Write the manifest of a run whose other files all stand in *folder*.
-
-    *times* are the begin and the end, *actions* what the notebooks did, as `action` gives them.
-    """
-    files = [
-        file_entity(path, path.relative_to(folder).as_posix())
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != NAME
-    ]
-    came = [
-        *(property_entity(f"#content/{table}", digest) for table, digest in content.items()),
-        *(property_entity(f"#load/{id_}.{name}", load[name]) for id_, load in _numbered(loads) for name in _LOAD),
-    ]
-    whole = action(
-        f"#{run_id}", f"Run {run_id}", "#version/foundation", times, failure,
-        used=[e["@id"] for e in basis if not e["@id"].startswith(("#code/", "#version/"))],
-        made=["index.html", *(entity["@id"] for entity in came)],
-    )  # fmt: skip
-    done = [whole, *actions]
-    parts = [e for e in [*files, *basis] if e["@type"] == "File"]
-    graph = [*_frame(run_id, times[1], parts, done), *files, *basis, *came, *done, *_surroundings(before)]
-    crate = {
-        "@context": [f"https://w3id.org/ro/{c}/context" for c in ("crate/1.1", "terms/workflow-run")],
-        "@graph": graph,
-    }
-    (folder / NAME).write_text(json.dumps(crate, indent=1, ensure_ascii=False), encoding="utf-8")
-
-
-def _numbered(loads: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The loads with the names of their sources, from the second file of a source on with its number."""
-    met: Counter[str] = Counter()
-    for load in loads:
-        met[load["source"]] += 1
-        number = met[load["source"]]
-        yield f"{load['source']}.{number}" if number > 1 else load["source"], load
-
-
-_LOAD = ("status", "sha256", "read", "inserted", "updated", "unchanged", "rejected")
-
-
-def action(
-    id_: str, name: str, tool: str, times: tuple[str, str], failure: str | None, *, used: list[str], made: list[str]
-) -> Entity:
-    """The entity that says when a tool made what out of what; it failed if there is a *failure*, in words."""
-    told = {
-        "@id": id_, "@type": "CreateAction", "name": name, "instrument": {"@id": tool},
-        "startTime": times[0], "endTime": times[1],
-        "object": [{"@id": name} for name in used], "result": [{"@id": name} for name in made],
-        "actionStatus": _STATUS.format("Failed" if failure else "Completed"),
-    }  # fmt: skip
-    return told | ({"error": failure} if failure else {})
+def _kind_and_name(entity: Entity) -> tuple[str, str]:
+    if entity["@id"].startswith("file:"):
+        return "input", entity["name"]
+    kind, _, name = entity["@id"].partition("/")
+    return kind[1:] if kind.startswith("#") else "", name
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -115,27 +57,86 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         graph = json.loads((folder / NAME).read_text("utf-8"))["@graph"]
         files = {e["@id"]: e["sha256"] for e in graph if e["@type"] == "File" and ":" not in e["@id"]}
-        results = {key: _value(e) for e in graph if (key := _key(e, ("content", "load")))}
-        (before,) = (entity["value"] for entity in graph if entity["@id"] == "#before")
-        return Manifest(folder, outlined(graph), results, files, before)
+        (loads_before,) = (entity["value"] for entity in graph if entity["@id"] == "#before")
+        return Manifest(folder, by_name(graph), by_name(graph, ("content", "load")), files, loads_before)
     except OSError as error:
         raise ReportError(f"{folder / NAME}: {error.strerror}; name the folder of a run, as reports/<run>") from error
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
-        raise ReportError(
-            f"{folder / NAME}: not a manifest that foundation wrote; restore the folder of the run"
-        ) from error
+        told = "not a manifest that foundation wrote; restore the folder of the run"
+        raise ReportError(f"{folder / NAME}: {told}") from error
 
 
-def last_run(out: Path, basis: Mapping[str, Any]) -> Manifest | None:
-    """The newest run in *out* of the same delivery into the same database."""
-    for path in sorted(out.glob(f"*/{NAME}"), reverse=True):
-        with suppress(ReportError):
-            found = read_manifest(path.parent)
-            if all(
-                found.basis.get(f"parameter {name}") == basis[f"parameter {name}"] for name in ("data", "db", "only")
-            ):
-                return found
-    return None
+def write_manifest(
+    report: Report, inputs: list[Entity], loads: list[dict[str, Any]], tables: Mapping[str, str], *, loads_before: int
+) -> None:
+    """Write the manifest of a run whose other files are in its folder; *tables* are the digests of their content."""
+    files = [
+        file_entity(path, path.relative_to(report.folder).as_posix())
+        for path in sorted(report.folder.rglob("*"))
+        if path.is_file() and path.name != NAME
+    ]
+    results = [
+        *(property_entity(f"#content/{table}", digest) for table, digest in tables.items()),
+        *(property_entity(f"#load/{name}", value) for name, value in _load_facts(loads)),
+    ]
+    ended = now()
+    actions = [_run_action(report, inputs, results, loads, ended)]
+    actions += [_page_action(report, page, inputs, loads, tables) for page in report.pages]
+    parts = [entity for entity in [*files, *inputs] if entity["@type"] == "File"]
+    frame, surroundings = _frame(report.run_id, ended, parts, actions), _surroundings(loads_before)
+    crate = {"@context": _CONTEXT, "@graph": [*frame, *files, *inputs, *results, *actions, *surroundings]}
+    (report.folder / NAME).write_text(json.dumps(crate, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _load_facts(loads: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """What each file came to; from the second file of a source on with its number."""
+    numbers: Counter[str] = Counter()
+    for load in loads:
+        source = load["source"]
+        numbers[source] += 1
+        name = f"{source}.{numbers[source]}" if numbers[source] > 1 else source
+        yield from ((f"{name}.{fact}", load[fact]) for fact in ("status", "sha256", *COUNTS))
+
+
+def _run_action(
+    report: Report, inputs: list[Entity], results: list[Entity], loads: list[dict[str, Any]], ended: str
+) -> Entity:
+    """What the run as a whole did."""
+    failures = [f"{page.stem}: {page.failure}" for page in report.pages if page.failure]
+    failures += ["the load was stopped before its end"] if any(load["status"] == "stopped" for load in loads) else []
+    used = [entity["@id"] for entity in inputs if not entity["@id"].startswith(("#code/", "#version/"))]
+    return _action(
+        f"#{report.run_id}", f"Run {report.run_id}", "#version/foundation", (report.began, ended), "; ".join(failures),
+        used=used, made=["index.html", *(entity["@id"] for entity in results)],
+    )  # fmt: skip
+
+
+def _page_action(
+    report: Report, page: Page, inputs: list[Entity], loads: list[dict[str, Any]], tables: Iterable[str]
+) -> Entity:
+    """What a notebook did: made its page out of a file, or out of the tables if it is about all."""
+    from foundation.report.notebook import read_outcome
+
+    outcome = read_outcome(report.folder / page.notebook)
+    files = {Path(load["path"]).as_uri() for load in loads if load["source"] == page.source}
+    of_source = [entity["@id"] for entity in inputs if entity["@id"] in files]
+    return _action(
+        f"#{report.run_id}/{page.stem}", page.label, f"#notebook/{page.name}", (outcome.started, outcome.ended),
+        page.failure, used=of_source if page.source else [f"#content/{table}" for table in tables],
+        made=[page.notebook, page.href],
+    )  # fmt: skip
+
+
+def _action(
+    id_: str, name: str, tool: str, times: tuple[str, str], failure: str | None, *, used: list[str], made: list[str]
+) -> Entity:
+    """A tool made something out of something; it failed if there is a *failure*, in words."""
+    return {
+        "@id": id_, "@type": "CreateAction", "name": name, "instrument": {"@id": tool},
+        "startTime": times[0], "endTime": times[1],
+        "object": [{"@id": name} for name in used], "result": [{"@id": name} for name in made],
+        "actionStatus": f"http://schema.org/{'Failed' if failure else 'Completed'}ActionStatus",
+    } | ({"error": failure} if failure else {})  # fmt: skip
 
 
 def _frame(run_id: str, published: str, parts: list[Entity], actions: list[Entity]) -> list[Entity]:
@@ -157,17 +158,12 @@ def _frame(run_id: str, published: str, parts: list[Entity], actions: list[Entit
     ]  # fmt: skip
 
 
-def _surroundings(before: int) -> list[Entity]:
-    """What is told of a run besides, and changes nothing: machine, commit, what the database had seen."""
+def _surroundings(loads_before: int) -> list[Entity]:
+    """What changes no result: what the database had seen, machine, commit."""
     machine = f"{platform.platform()}, {platform.machine()}, {os.cpu_count()} processors"
     head = commit(PACKAGE.parent / ".git")
     return [
-        property_entity("#before", before) | {"name": "loads that the database had seen before"},
+        property_entity("#before", loads_before) | {"name": "loads that the database had seen before"},
         property_entity("#machine", machine),
         *([property_entity("#commit", head)] if head else []),
     ]
-
-
-def now() -> str:
-    """The time in UTC as a manifest has it."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,59 +1,57 @@
-"""What a result depends on: files, notebooks, code, versions and parameters, as the entities of an RO-Crate."""
+"""What the result of a run depends on: files, notebooks, code, versions and parameters, as entities of an RO-Crate."""
 
 import hashlib
 import mimetypes
 import platform
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from re import match
 from typing import Any
+
+from foundation.report.result import ReportRun
+from foundation.schema.files import paths_of
 
 PACKAGE = Path(__file__).parents[2]
 Entity = dict[str, Any]
 
 
-def stood_on(
-    inputs: Mapping[Path, str], notebooks: Iterable[Path], parameters: Mapping[str, Any], *, sqlite: str
-) -> list[Entity]:
-    """The entities that a result depends on: digests of named files and of our code, versions, parameters.
-
-    No *sqlite* where a folder of Parquet is loaded into: the packages for that are among the others.
-    """
-    code = sorted(p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".sql", ".j2", ".css"))
+def current_inputs(run: ReportRun) -> list[Entity]:
+    """The entities that the result of *run* depends on, as they are now."""
+    files = {path: path.relative_to(run.data).as_posix() for s in run.chosen for path in paths_of(s, run.data)}
+    if declared := run.parameters.get("sources"):
+        files[Path(declared)] = Path(declared).name
+    code = sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".sql", ".j2", ".css"))
+    values = {**run.parameters, "only": ",".join(source.name for source in run.chosen)}
     return [
-        *(
-            file_entity(path, path.absolute().as_uri()) | {"name": name}
-            for path, name in inputs.items()
-            if digest_of(path)
-        ),
-        *(_source(f"#notebook/{path.stem}", path) for path in notebooks),
-        *(_source(f"#code/{path.relative_to(PACKAGE).as_posix()}", path) for path in code),
-        *(_tool(name, told) for name, told in (_versions() | ({"sqlite": sqlite} if sqlite else {})).items()),
-        *(property_entity(f"#parameter/{name}", value) for name, value in parameters.items()),
+        *(file_entity(path, path.absolute().as_uri()) | {"name": files[path]} for path in files if digest_of(path)),
+        *(_code_entity(f"#notebook/{name}", path) for name, path in run.notebooks.items()),
+        *(_code_entity(f"#code/{path.relative_to(PACKAGE).as_posix()}", path) for path in code),
+        *(_tool_entity(name, its) for name, its in (_versions() | run.target.versions).items()),
+        *(property_entity(f"#parameter/{name}", value) for name, value in values.items()),
     ]
+
+
+def _versions() -> dict[str, str]:
+    """Those of Python and of the packages that ours asks for, as they are installed."""
+    versions = {"foundation": version("foundation"), "python": platform.python_version()}
+    for requirement in requires("foundation") or []:
+        name = re.match(r"[\w.-]+", requirement)
+        if name and 'extra == "dev"' not in requirement.replace("'", '"'):
+            with suppress(PackageNotFoundError):
+                versions[name[0]] = version(name[0])
+    return versions
 
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """What differs, what it was then and what it is now, in the order of the earlier one."""
     names = [*then, *(name for name in now if name not in then)]
-    return [(name, _told(then.get(name)), _told(now.get(name))) for name in names if then.get(name) != now.get(name)]
+    return [(name, _short(then.get(name)), _short(now.get(name))) for name in names if then.get(name) != now.get(name)]
 
 
-def _told(value: Any) -> str:
-    return "–" if value is None else str(value)[:12] if match("[0-9a-f]{64}$", str(value)) else str(value)
-
-
-def _versions() -> dict[str, str]:
-    """Python, and the packages that are asked for by name, as they are installed."""
-    found = {"foundation": version("foundation"), "python": platform.python_version()}
-    wanted = [told for told in requires("foundation") or [] if 'extra == "dev"' not in told.replace("'", '"')]
-    for told in wanted:
-        name = match(r"[\w.-]+", told)[0]  # type: ignore[index]  # a requirement begins with a name
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+def _short(value: Any) -> str:
+    return "–" if value is None else str(value)[:12] if re.match("[0-9a-f]{64}$", str(value)) else str(value)
 
 
 def commit(git: Path) -> str | None:
@@ -81,26 +79,24 @@ def digest_of(path: Path) -> str | None:
 
 def file_entity(path: Path, id_: str) -> Entity:
     """A file with its size in bytes and its digest."""
-    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    size = str(path.stat().st_size)
     return {
         "@id": id_,
         "@type": "File",
         "name": path.name,
-        "encodingFormat": kind,
-        "contentSize": size,
+        "encodingFormat": mimetypes.guess_type(path.name)[0] or "application/octet-stream",
+        "contentSize": str(path.stat().st_size),
         "sha256": digest_of(path),
     }
 
 
-def _source(id_: str, path: Path) -> Entity:
+def _code_entity(id_: str, path: Path) -> Entity:
     return file_entity(path, id_) | {"@type": "SoftwareSourceCode", "programmingLanguage": "Python"}
 
 
-def _tool(name: str, told: str) -> Entity:
-    return {"@id": f"#version/{name}", "@type": "SoftwareApplication", "name": name, "softwareVersion": told}
+def _tool_entity(name: str, its_version: str) -> Entity:
+    return {"@id": f"#version/{name}", "@type": "SoftwareApplication", "name": name, "softwareVersion": its_version}
 
 
 def property_entity(id_: str, value: Any) -> Entity:
-    """A value that stands in no file."""
+    """A value that is in no file."""
     return {"@id": id_, "@type": "PropertyValue", "name": id_.partition("/")[2] or id_[1:], "value": value}
