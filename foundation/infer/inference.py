@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
-from datetime import date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,10 +17,10 @@ from foundation.reader.reader import Reader
 from foundation.schema.diagnosis import reason
 from foundation.schema.files import paths_of
 from foundation.schema.source import Source, with_parents
+from foundation.schema.types import COLUMN_TYPES
 
 _BATCH = 1_000  # records of a file beside it, read at a time
 _OFTEN = 5  # records for each word of a vocabulary, at least; below four times as many it is doubtful
-_NAMES = {int: "whole numbers", float: "decimal numbers", datetime: "timestamps", date: "dates"}
 # The name of a column may say: any text can come; these digits are no number; a record is known by it.
 _OPEN = re.compile(
     "names?|city|state|town|country|region|street|address|company|notes?|comments?|text|title|remarks?|description|route"
@@ -111,9 +110,8 @@ def _decide_text(one: Field, words: list[str]) -> None:
     for reading in facts.plain:
         if reading.misfits <= facts.filled // 2 and reading.unlike <= WORDS:
             few = ", ".join(repr(visible(sample, 20)) for sample in reading.samples[:3])
-            one.doubts.append(
-                f"{_NAMES[reading.kind]} but for {reading.misfits:,} of {facts.filled:,} values, such as {few}"
-            )
+            plural = COLUMN_TYPES[reading.kind].plural
+            one.doubts.append(f"{plural} but for {reading.misfits:,} of {facts.filled:,} values, such as {few}")
             return
     found = [text for text, _ in facts.words]
     if (why := reason(found[0])) and why == reason(found[-1]):

@@ -24,7 +24,6 @@ GROUP = 500_000  # records whose keys one task joins
 _TEXT, _WHOLE = pd.ArrowDtype(pa.string()), pd.ArrowDtype(pa.int64())
 _REFUSED = {"part": _WHOLE, "record": _WHOLE, "column": _TEXT, "value": _TEXT, "code": _TEXT, "first": _WHOLE}
 _PLAIN = {"_part": "part", "_record": "record"}
-_KINDS = {"INTEGER": _WHOLE, "REAL": pd.ArrowDtype(pa.float64()), "TEXT": _TEXT}
 
 
 Parent = tuple[str, Sequence[Judged]]  # its key, and its parts that are there
@@ -35,7 +34,11 @@ def refused(out: str, source: Source, parts: Sequence[Judged], parents: Mapping[
 
     *parents* has for each column that refers to another source what is there of that.
     """
-    kinds = {c.name: _KINDS[c.sql_type] for c in source.columns if c.name in {*source.keys, *parents}}
+    kinds = {
+        c.name: pd.ArrowDtype(pa.type_for_alias(c.column_type.arrow))
+        for c in source.columns
+        if c.name in {*source.keys, *parents}
+    }
     rows = _frame(out, [(at, one.rows, one.stored) for at, one in enumerate(parts)], kinds | {"_record": _WHOLE})
     found = []
     for column, parent in parents.items():

@@ -3,7 +3,6 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,5 +187,5 @@ def _relations(sources: Mapping[str, Source]) -> dict[str, Relation]:
 
 
 def _term(column: Column) -> Term:
-    is_time = column.kind in (datetime, date)
+    is_time = column.column_type.is_time
     return Term(column.name, f"t.{quote(column.name)}", column.sql_type, column.required, is_time)

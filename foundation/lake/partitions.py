@@ -34,7 +34,6 @@ from foundation.store.rejects import plain_key
 
 MANIFEST = "_foundation.json"
 _BATCH = 20_000  # records that are held at a time, and rows of a row group
-_TYPES = {"INTEGER": pa.int64(), "REAL": pa.float64(), "TEXT": pa.string()}
 _ERROR = pa.struct([(name, pa.string()) for name in Error._fields])
 _REJECTS = pa.schema(
     [
@@ -301,7 +300,7 @@ class _Table:
 
 @lru_cache(maxsize=64)
 def _schema(source: Source) -> pa.Schema:
-    fields = [pa.field(c.name, _TYPES[c.sql_type], nullable=not c.required) for c in source.columns]
+    fields = [pa.field(c.name, pa.type_for_alias(c.column_type.arrow), nullable=not c.required) for c in source.columns]
     return pa.schema([*fields, pa.field("_record", pa.int64(), nullable=False)])
 
 
@@ -311,11 +310,12 @@ def _columns(source: Source, verdict: Verdict) -> pa.RecordBatch:
 
 
 def _array(column: Column, values: Sequence[Any]) -> pa.Array:
+    kind = pa.type_for_alias(column.column_type.arrow)
     if column.required:
-        return pa.array(values, _TYPES[column.sql_type])
-    if column.sql_type != "TEXT":
-        return pa.array([None if value == "" else value for value in values], _TYPES[column.sql_type])
-    texts = pa.array(values, pa.string())
+        return pa.array(values, kind)
+    if column.column_type.is_number:
+        return pa.array([None if value == "" else value for value in values], kind)
+    texts = pa.array(values, kind)
     return pc.if_else(pc.equal(texts, ""), None, texts)
 
 

@@ -14,7 +14,6 @@ from foundation.schema.source import Source
 from foundation.store.counts import EXAMPLES, checks_digest
 from foundation.store.database import quote
 
-TYPES = {"INTEGER": "BIGINT", "REAL": "DOUBLE", "TEXT": "VARCHAR"}
 Statement = tuple[str, Sequence[Any]]
 _PLACE = ("record", "line", "last_line", "byte_start", "byte_end", "raw")
 # The statements of the ledger in DuckDB's words; views are nothing to refer to.
@@ -112,7 +111,7 @@ def _rows(address: str, source: Source, load_id: int, parts: Sequence[str]) -> s
     if parts:
         rows = f"SELECT {columns}, {load_id:d} AS _load, _record FROM {_listed(address, parts)}"
     else:
-        nothing = ", ".join(f"CAST(NULL AS {TYPES[c.sql_type]}) AS {quote(c.name)}" for c in source.columns)
+        nothing = ", ".join(f"CAST(NULL AS {c.column_type.duckdb}) AS {quote(c.name)}" for c in source.columns)
         rows = f"SELECT {nothing}, 0 AS _load, 0 AS _record WHERE false"
     return f"CREATE VIEW {quote(source.name)} AS {rows}"
 

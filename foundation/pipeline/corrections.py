@@ -100,7 +100,7 @@ def _fields(source: Source, reject: dict[str, Any]) -> list[str] | None:
     if not chunk.rows:
         return None
     return [
-        text if column.kind in (int, float) and not text.startswith("'") else guard(text)
+        text if column.column_type.is_number and not text.startswith("'") else guard(text)
         for column, text in zip(source.columns, chunk.rows[0], strict=True)
     ]
 

@@ -15,7 +15,6 @@ import zlib
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, Literal, Self
@@ -252,7 +251,7 @@ def profile_of(source: Source) -> Profile:
 def _kind(source: Source, column: Column) -> Kind:
     if source.keys == (column.name,):
         return "key"
-    return "measured" if column.kind in (float, date, datetime) else "named"
+    return "measured" if column.kind is float or column.column_type.is_time else "named"
 
 
 def _packed(figures: Figures) -> list[Any]:

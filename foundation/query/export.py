@@ -14,7 +14,6 @@ from foundation.schema.source import Column, Source
 from foundation.schema.validator import Row
 
 _CHUNK = 20_000  # rows that are held at a time, and in a row group of Parquet
-_TYPES = {int: "integer", float: "number", str: "string", datetime: "datetime", date: "date"}
 _MEDIA = {"csv": "text/csv", "jsonl": "application/jsonl", "parquet": "application/vnd.apache.parquet"}
 _BOUNDS = {"ge": "minimum", "le": "maximum", "min_length": "minLength", "max_length": "maxLength"}
 
@@ -95,17 +94,13 @@ def _write_parquet(path: Path, columns: Sequence[Column], chunks: Iterable[list[
             "Parquet is written by the package pyarrow, which is not here: pip install 'foundation[export]', "
             "or choose --format csv or jsonl"
         ) from error
-    types = {int: pa.int64(), float: pa.float64(), str: pa.string(), datetime: pa.timestamp("ms"), date: pa.date32()}
-    schema = pa.schema([pa.field(c.name, types[c.kind], nullable=not c.required) for c in columns])
+    types = [pa.type_for_alias(c.column_type.exported) for c in columns]
+    schema = pa.schema([pa.field(c.name, t, nullable=not c.required) for c, t in zip(columns, types, strict=True)])
     with parquet.ParquetWriter(path, schema) as writer:
         for chunk in chunks:
-            texts = zip(columns, zip(*chunk, strict=True), strict=True)
-            arrays = [_array(pa, values, types[c.kind], is_time=c.kind in (datetime, date)) for c, values in texts]
+            stored = zip(columns, zip(*chunk, strict=True), types, strict=True)
+            arrays = [pa.array(values, pa.type_for_alias(c.column_type.arrow)).cast(t) for c, values, t in stored]
             writer.write_batch(pa.record_batch(arrays, schema=schema))
-
-
-def _array(pa: Any, values: Sequence[Any], kind: Any, *, is_time: bool) -> Any:
-    return pa.array(values, pa.string()).cast(kind) if is_time else pa.array(values, kind)
 
 
 def data_package(files: Sequence[Exported]) -> dict[str, Any]:
@@ -162,7 +157,7 @@ def _field(column: Column, *, is_text: bool) -> dict[str, Any]:
             limits["minimum"] = above + 1
         if column.kind is int and (below := getattr(constraint, "lt", None)) is not None:
             limits["maximum"] = below - 1
-    told = {"name": column.name, "type": _TYPES[column.kind]}
+    told = {"name": column.name, "type": column.column_type.table_schema}
     if column.kind is datetime and is_text:
         told["format"] = "%Y-%m-%d %H:%M:%S"
     if column.description:

@@ -27,12 +27,11 @@ from foundation.query.engine import Engine, Rows
 from foundation.query.page import Page
 from foundation.query.pagination import PageQuery, Token, digest, read_page, read_token
 from foundation.query.relation import Relation, selected
+from foundation.schema.types import STORED_TYPES
 from foundation.schema.validator import Row, Value
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_DTYPES = {"INTEGER": "Int64", "REAL": "Float64", "TEXT": "string"}
 
 
 class Database:
@@ -218,7 +217,7 @@ class Query:
         columns = zip(*rows, strict=True) if rows else [()] * len(self._shown())
         return pd.DataFrame({
             term.name: pd.to_datetime(pd.Series(values, dtype="string"), format="ISO8601") if term.is_time
-            else pd.Series(values, dtype=_DTYPES[term.kind]) if term.kind
+            else pd.Series(values, dtype=STORED_TYPES[term.kind].pandas) if term.kind
             else pd.Series(values, dtype=object).convert_dtypes()
             for term, values in zip(self._terms(), columns, strict=True)
         })  # fmt: skip

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
 from itertools import takewhile
 from typing import Any
 
 from foundation.errors import QueryError
 from foundation.query.conditions import WORDS, Condition, Term, condition
 from foundation.schema.source import Source
+from foundation.schema.types import STORED_TYPES
 from foundation.store.database import quote
 
 Ask = Callable[..., Any]  # `rows` of an engine: SQL and what is bound to it
@@ -105,13 +105,13 @@ def tables(ask: Ask, sources: Mapping[str, Source]) -> dict[str, Relation]:
 
 
 def _table(ask: Ask, name: str, source: Source | None, found: Mapping[str, Relation]) -> Relation:
-    times = {c.name for c in source.columns if c.kind in (datetime, date)} if source else set()
+    times = {c.name for c in source.columns if c.column_type.is_time} if source else set()
     listed = [
         row for row in ask('SELECT name, type, "notnull", pk FROM pragma_table_info(?)', (name,))
         if not row[0].startswith("_")
     ]  # fmt: skip
     columns = {
-        column: Term(column, f"t.{quote(column)}", kind if kind in ("INTEGER", "REAL", "TEXT") else "",
+        column: Term(column, f"t.{quote(column)}", kind if kind in STORED_TYPES else "",
                      bool(notnull or pk), column in times)
         for column, kind, notnull, pk in listed
     }  # fmt: skip

@@ -22,7 +22,6 @@ import runpy
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
-from datetime import date, datetime
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
@@ -37,8 +36,7 @@ from foundation.reader.dialect import COMMAS, Dialect
 from foundation.reader.layout import UNPACKED_LIMIT, Layout, key_text
 from foundation.schema.checks import Check, parse_checks
 from foundation.schema.formats import Format
-
-_SQL_TYPES: dict[type, str] = {int: "INTEGER", float: "REAL", str: "TEXT", datetime: "TEXT", date: "TEXT"}
+from foundation.schema.types import COLUMN_TYPES, ColumnType
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +45,21 @@ class Column:
 
     name: str
     header: str
-    kind: type  # int, float, str, datetime or date
+    kind: type  # one of `COLUMN_TYPES`
     required: bool
     vocabulary: tuple[str, ...] = ()
     constraints: tuple[Any, ...] = field(default=(), compare=False, repr=False)
     description: str = ""
 
     @property
+    def column_type(self) -> ColumnType:
+        """What its type is called wherever its values go."""
+        return COLUMN_TYPES[self.kind]
+
+    @property
     def sql_type(self) -> str:
         """The column's type in a STRICT table."""
-        return _SQL_TYPES[self.kind]
+        return self.column_type.sqlite
 
     @property
     def format(self) -> Format | None:
@@ -241,8 +244,8 @@ def _column(model: type[Record], name: str, info: FieldInfo) -> Column:
             raise SchemaError(f"{model.__name__}.{name}: a Literal may hold texts only, none of them empty")
     if info.default not in (None, PydanticUndefined) or info.default_factory:
         raise SchemaError(f"{model.__name__}.{name}: a default is never used; a column that may be empty is `| None`")
-    if kind not in _SQL_TYPES:
-        allowed = ", ".join(sorted(t.__name__ for t in _SQL_TYPES))
+    if kind not in COLUMN_TYPES:
+        allowed = ", ".join(sorted(t.__name__ for t in COLUMN_TYPES))
         raise SchemaError(f"{model.__name__}.{name}: {kind!r} cannot be stored; use {allowed} or Literal")
     if wrong := [c.pattern for c in constraints if isinstance(c, Format) and (vocabulary or not c.suits(kind))]:
         raise SchemaError(f"{model.__name__}.{name}: no {kind.__name__} or vocabulary is written like {wrong[0]}")

@@ -27,21 +27,12 @@ from foundation.schema.source import Column, Source
 Value = str | int | float | None
 Row = tuple[Value, ...]  # values of a record, an empty text for a missing one as in the file, and the record's number
 
-_YEAR = "(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"
-_LEAP_YEAR = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
-_DATE = (
-    f"(?:{_YEAR}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
-    "|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
-    f"|02-(?:0[1-9]|1[0-9]|2[0-8]))|{_LEAP_YEAR}-02-29)"
-)
-_TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
 _IN_CALENDAR = {"error": "a day that exists in the calendar"}
 _SQLITE_INTEGER = Field(ge=-(2**63), le=2**63 - 1)  # a column's own constraints come after and narrow it
 _MESSAGES = {"float_parsing": "Input should be a plain decimal number that can be kept as it is, of about 15 digits"}
 _FEW = 100  # texts that are not worth a second look
 _MISFIT = ...  # no validator gives it
-_INTEGER = "^-?[0-9]+$"
-_SHORT_DECIMAL, _DECIMAL = r"^-?[0-9]+(?:\.[0-9]+)?$", r"^-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,4})?$"
+_SHORT_DECIMAL = r"^-?[0-9]+(?:\.[0-9]+)?$"  # up to 15 digits a float holds as they stand
 
 
 class Verdict(NamedTuple):
@@ -191,7 +182,7 @@ class _OrElse:
 
 def _reading(column: Column) -> Any:
     """The type of a column as it is read from text."""
-    kind: Any = column.kind if column.kind in (int, float) else str
+    kind: Any = column.kind if column.column_type.is_number else str
     if column.vocabulary:
         kind = Literal[column.vocabulary]
     constraints = tuple(c for c in column.constraints if c is not column.format)
@@ -233,15 +224,16 @@ class _Written:
         )
 
     def _written(self) -> CoreSchema | None:
+        pattern = f"^{self._column.column_type.pattern}$"
         match self._column.kind.__name__:
             case "datetime":
-                return _timestamp()
+                return _timestamp(pattern)
             case "date":
-                return _text(f"^{_DATE}$", "date_parsing", _IN_CALENDAR)
+                return _text(pattern, "date_parsing", _IN_CALENDAR)
             case "int":
-                return _text(_INTEGER, "int_parsing")
+                return _text(pattern, "int_parsing")
             case "float":
-                return _decimal()
+                return _decimal(pattern)
         if self._column.required and not self._column.vocabulary:
             # One visible character is enough; the pattern costs less than a look at the text in Python.
             return core_schema.str_schema(pattern=r"\S")
@@ -253,11 +245,11 @@ def _text(pattern: str, code: Any, context: dict[str, Any] | None = None) -> Cor
     return core_schema.custom_error_schema(text, custom_error_type=code, custom_error_context=context)
 
 
-def _timestamp() -> CoreSchema:
+def _timestamp(pattern: str) -> CoreSchema:
     """Text like `2025-01-30 08:15:00` as it is; a `T` in its middle becomes a space."""
-    plain = core_schema.str_schema(pattern=f"^{_DATE} {_TIME}$")
+    plain = core_schema.str_schema(pattern=pattern)
     with_t = core_schema.no_info_after_validator_function(
-        lambda text: text.replace("T", " "), core_schema.str_schema(pattern=f"^{_DATE}T{_TIME}$")
+        lambda text: text.replace("T", " "), core_schema.str_schema(pattern=pattern.replace(" ", "T"))
     )
     return core_schema.custom_error_schema(
         core_schema.union_schema([plain, with_t], mode="left_to_right"),
@@ -266,9 +258,9 @@ def _timestamp() -> CoreSchema:
     )
 
 
-def _decimal() -> CoreSchema:
-    """Text like `12.50`, if a float holds it as it stands; up to 15 digits it does."""
-    long = core_schema.no_info_after_validator_function(_require_exact, core_schema.str_schema(pattern=_DECIMAL))
+def _decimal(pattern: str) -> CoreSchema:
+    """Text like `12.50`, if a float holds it as it stands."""
+    long = core_schema.no_info_after_validator_function(_require_exact, core_schema.str_schema(pattern=pattern))
     return core_schema.custom_error_schema(
         core_schema.union_schema(
             [core_schema.str_schema(pattern=_SHORT_DECIMAL, max_length=15), long], mode="left_to_right"

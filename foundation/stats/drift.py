@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from datetime import date
 from typing import Any
 
 from foundation.errors import visible
@@ -83,7 +82,7 @@ def _of_column(column: Column, then: Figures, now: Figures) -> Iterator[tuple[st
 
 def _beyond(column: Column, then: tuple[Any, Any], now: tuple[Any, Any]) -> Iterator[tuple[str, Any, Any, str]]:
     kind: Any = column.kind
-    read = kind.fromisoformat if issubclass(kind, date) else kind
+    read = kind.fromisoformat if column.column_type.is_time else kind
     (low, high), (least, greatest) = map(read, then), map(read, now)
     if max(low - least, greatest - high) > BEYOND * (high - low):
         told = "from {} to {}, before from {} to {}".format(*now, *then)

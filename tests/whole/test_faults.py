@@ -124,7 +124,7 @@ def test_a_field_may_have_four_mebibytes_and_no_more(clean, tmp_path, score, chu
         ("reader/reader.py", "self.start.line + first + 1,", "self.start.line + first + 2,"),
         ("reader/recovery.py", "self.holds(row) if row <= at + sure else", ""),
         ("schema/validator.py", "[text or None for", '[text if text not in ("", "NA") else None for'),
-        ("schema/validator.py", '"^-?[0-9]+$"', '"[0-9]"'),
+        ("schema/types.py", '"-?[0-9]+"', '".*[0-9].*"'),
         ("store/writer.py", "in self._same_file", "in ()"),
         ("store/ledger.py", "enumerate(errors, 1)", "enumerate(errors[:1], 1)"),
     ],
