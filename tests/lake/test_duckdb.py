@@ -14,7 +14,7 @@ import pytest
 import foundation
 from foundation.cli import main
 from foundation.query.lineage import explain
-from foundation.stats.overview import describe, references, rejects
+from foundation.stats.overview import describe, reasons, references, rejects
 from tests.support import loading
 from tests.support.deliveries import append
 from tests.support.documents import run_python, run_shell
@@ -99,6 +99,15 @@ def test_statistics_checks_and_rejects_are_the_same(both):
 
     told = [[reject | {"path": ""} for reject in rejects(database)] for database in both]
     assert told[0] == told[1] != []
+
+
+def test_reasons_of_equal_number_come_in_the_same_order(both):
+    wanted, found = (reasons(database) for database in both)
+
+    ranks = [(-r["errors"], r["source"], r["stage"], r["code"], r["column"] or "") for r in wanted]
+    assert len({rank[0] for rank in ranks}) < len(ranks)
+    assert ranks == sorted(ranks)
+    assert found == wanted
 
 
 def test_any_select_is_a_query(both):
