@@ -23,8 +23,6 @@ from foundation.query.conditions import WORDS
 from foundation.query.query import Database, Query
 from foundation.reader.csv_writer import write_csv
 from foundation.stats import overview
-from foundation.stats.columns import FIGURES, rows_of
-from foundation.store.ledger import COUNTS
 
 _WHERE = f"COL= finds missing values; COL__WORD=VALUE with {', '.join(WORDS)}: lists with commas"
 
@@ -49,13 +47,8 @@ def stats(options: Namespace) -> int:
     if options.json:
         show_json(statistics, indent=2)
         return 0
-    for name, table in statistics["tables"].items():
-        show_table(("column", *FIGURES, "most frequent"), rows_of(table), title=f"{name}: {table['rows']:,} rows")
-    show_table(("source", "check", "rows that break it", "such as"), statistics.checks(), title="Checks")
-    loads = [(ld["load_id"], ld["source"], ld["status"], *(ld[n] for n in COUNTS)) for ld in statistics["loads"]]
-    show_table(("load", "source", "status", *COUNTS), loads, title="Loads")
-    if drift := [(change["load_id"], change["source"], change["told"]) for change in statistics["drift"]]:
-        show_table(("load", "source", "what has changed from the load before"), drift, title="Drift")
+    for title, columns, rows in statistics.shown():
+        show_table(columns, rows, title=title)
     return 0
 
 

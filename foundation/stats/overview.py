@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,60 +10,66 @@ from foundation.display import table as html_table
 from foundation.errors import visible
 from foundation.query.engine import Rows
 from foundation.query.query import Database
-from foundation.stats.columns import FIGURES, Examples, describe_tables, rows_of, told
+from foundation.stats.columns import describe_tables
 from foundation.stats.drift import drift
+from foundation.stats.summary import CheckResult, TableSummary
 from foundation.store.database import quote
+from foundation.store.ledger import COUNTS
+
+LARGE = 100_000  # rows; smaller tables are read when somebody asks
+_REASONS = 6  # told one by one among what needs attention
+_BROKEN = 0.1  # share of rows that break a check; more need attention
 
 
 class Statistics(dict[str, Any]):
-    """What `stats --json` tells, which shows itself in a notebook as one table for each table of the database.
+    """What `stats --json` prints; in a notebook and in a terminal it is shown as tables."""
 
-    `examples` has for each check, by source and name, keys of some rows that break it.
-    """
+    def __init__(
+        self,
+        tables: dict[str, TableSummary],
+        checks: list[CheckResult],
+        loads: list[dict[str, Any]],
+        drift: list[dict[str, Any]],
+    ) -> None:
+        self.tables, self.checks = tables, checks
+        summaries = {name: table.as_dict() for name, table in tables.items()}
+        super().__init__(tables=summaries, checks=[check.as_dict() for check in checks], loads=loads, drift=drift)
 
-    examples: Examples
+    def shown(self) -> Iterator[tuple[str, Sequence[str], Sequence[Sequence[Any]]]]:
+        """Title, columns and rows of each table that shows it."""
+        for name, table in self.tables.items():
+            yield f"{name}: {table.rows:,} rows", table.HEADER, table.as_rows()
+        yield "Checks", CheckResult.HEADER, [check.as_row() for check in self.checks]
+        columns = ("load_id", "source", "status", *COUNTS)
+        yield "Loads", ("load", *columns[1:]), [[load[name] for name in columns] for load in self["loads"]]
+        if drift := [[change["load_id"], change["source"], change["told"]] for change in self["drift"]]:
+            yield "Drift", ("load", "source", "what has changed from the load before"), drift
 
     def _repr_html_(self) -> str:
-        columns = [
-            html_table(("column", *FIGURES, "most frequent"), rows_of(one), caption=f"{name}: {one['rows']:,} rows")
-            for name, one in self["tables"].items()
-        ]
-        return "".join([*columns, html_table(("source", "check", "rows that break it", "such as"), self.checks())])
-
-    def checks(self) -> list[list[Any]]:
-        """A row for each check: its source, its name, how many rows break it, keys of some of them."""
-        return [
-            [c["source"], c["name"], told(c["rows"], c), ", ".join(self.examples[c["source"], c["name"]])]
-            for c in self["checks"]
-        ]
+        return "".join(html_table(columns, rows, caption=title) for title, columns, rows in self.shown())
 
 
-def describe(database: Database, only: Iterable[str] = (), *, exact: bool = False) -> Statistics:
+def describe(database: Database, only: Iterable[str] = (), *, exact: bool = False, large: int = LARGE) -> Statistics:
     """Tables with their columns, checks with the rows that break them, loads in order, all of one state of the data.
 
     A column has `count`, `missing`, `distinct`, `least`, `greatest`, of numbers `mean` and `sd`, that of all rows, and
-    `frequent`: its ten most frequent values with their counts, when it has at most 1,000 different ones. Of a table of
-    more than 100,000 rows is told what its loads have kept, unless *exact*; what is not exact then is marked by
+    `frequent`: its ten most frequent values with their counts, when it has at most 1,000 different ones. A table of
+    more than *large* rows is described by what its loads have kept, unless *exact*; what is not exact then is marked by
     `approximate`: the estimated `distinct` of a column (None if there are many), or all of a table or check when
     later files have changed rows. `drift` is that of the last run that loaded a file.
     """
     names = [name for name in database if name in set(only) or not only]
     with database.snapshot():
-        tables, checks, examples = describe_tables(database, names, exact=exact)
-        statistics = Statistics(
-            tables=tables,
-            checks=checks,
-            loads=[load for load in loads(database) if load["source"] in names],
-            drift=[change for change in drift(database, _last_run(database)) if change["source"] in names],
-        )
-    statistics.examples = examples
-    return statistics
+        tables, checks = describe_tables(database, names, exact=exact, large=large)
+        rows = [load for load in loads(database) if load["source"] in names]
+        changes = [change for change in drift(database, _last_run(database)) if change["source"] in names]
+    return Statistics(tables, checks, rows, changes)
 
 
 def _last_run(database: Database) -> str:
     sql = "SELECT run_id FROM _loads WHERE kind = 'file' AND status = 'complete' ORDER BY load_id DESC LIMIT 1"
-    found = database.rows(sql).fetchone()
-    return str(found[0]) if found else ""
+    row = database.rows(sql).fetchone()
+    return str(row[0]) if row else ""
 
 
 def content(database: Database) -> dict[str, str]:
@@ -72,12 +78,12 @@ def content(database: Database) -> dict[str, str]:
 
 
 def _content(database: Database, name: str) -> str:
-    table, digest = database.tables[name], hashlib.sha256()
-    columns = ", ".join(map(quote, table.types))
-    rows = database.rows(f"SELECT {columns} FROM {quote(name)} ORDER BY {', '.join(map(quote, table.key))}")
-    digest.update(json.dumps([*table.types]).encode())
-    while some := rows.fetchmany(1_000):
-        digest.update(json.dumps(some)[1:-1].encode() + b", ")  # the same bytes whatever their number
+    table = database.tables[name]
+    columns, key = (", ".join(map(quote, names)) for names in (table.types, table.key))
+    rows = database.rows(f"SELECT {columns} FROM {quote(name)} ORDER BY {key}")
+    digest = hashlib.sha256(json.dumps([*table.types]).encode())
+    while chunk := rows.fetchmany(1_000):
+        digest.update(json.dumps(chunk)[1:-1].encode() + b", ")  # the same bytes whatever their number
     return digest.hexdigest()
 
 
@@ -95,12 +101,11 @@ def loads_of(database: Database, run_id: str, source: str) -> list[dict[str, Any
     """
     met = [load for load in loads(database, run_id) if load["source"] == source and load["kind"] == "file"]
     last = {load["origin"]: load for load in loads(database) if load["kind"] == "file"}
-    told = [last[load["origin"]] if load["status"] == "skipped" else load for load in met]
-    names = [visible(Path(load["path"]).name, 80) for load in told]
-    return [
-        load | {"called": source if len(told) == 1 else f"{source}, {name}"}
-        for load, name in zip(told, names, strict=True)
-    ]
+    for at, load in enumerate(met):
+        load = last[load["origin"]] if load["status"] == "skipped" else load
+        name = source if len(met) == 1 else f"{source}, {visible(Path(load['path']).name, 80)}"
+        met[at] = load | {"called": name}
+    return met
 
 
 def files_of(database: Database, run_id: str) -> list[dict[str, Any]]:
@@ -182,70 +187,58 @@ def chunks(database: Database, load_id: int) -> list[dict[str, Any]]:
 
 def references(database: Database) -> list[dict[str, Any]]:
     """For each reference how many rows hold it, and how many of its parents nobody refers to."""
-    told = []
+    counts = []
     for source in database.sources.values():
         for column, parent in source.references.items():
-            key = quote(database.tables[parent].key[0])
-            child = quote(source.name)
-            alone = f"SELECT count(*) FROM {quote(parent)} WHERE {key} NOT IN (SELECT {quote(column)} FROM {child})"
-            (rows,) = database.rows(f"SELECT count({quote(column)}) FROM {child}").fetchone()
-            (without,) = database.rows(alone).fetchone()
-            told.append(
-                {"child": source.name, "column": column, "rows": rows, "parent": parent, "parents without": without}
-            )
-    return told
+            child, name, key = quote(source.name), quote(column), quote(database.tables[parent].key[0])
+            alone = f"SELECT count(*) FROM {quote(parent)} WHERE {key} NOT IN (SELECT {name} FROM {child})"
+            rows, without = database.rows(f"SELECT count({name}), ({alone}) FROM {child}").fetchone()
+            count = {"child": source.name, "column": column, "rows": rows, "parent": parent}
+            counts.append(count | {"parents without": without})
+    return counts
 
 
 def attention(database: Database, run_id: str) -> list[str]:
     """What a reader of a run should look at first, in sentences, the gravest first."""
     files = files_of(database, run_id)
     points = [f"{load['called']} is {load['status']}" for load in files if load["status"] in ("refused", "stopped")]
-    points += [f"{load['called']}: {visible(w, 400)}" for load in files for w in load["warnings"]]
+    points += [f"{load['called']}: {visible(warning, 400)}" for load in files for warning in load["warnings"]]
     why = [reason for reason in reasons(database, run_id=run_id) if reason["stage"] != "file"]
     why.sort(key=lambda reason: reason["stage"] == "relation")  # what waits for a parent is repaired with the parent
-    points += [
-        f"{r['source']}: {r['errors']:,} × {r['code']} {r['column'] or ''}".rstrip() + _first(r) for r in why[:6]
-    ]
-    if rest := why[6:]:
+    points += [_sentence(reason) for reason in why[:_REASONS]]
+    if rest := why[_REASONS:]:
         points.append(f"{len(rest):,} more reasons why records were refused, {sum(r['errors'] for r in rest):,} errors")
     points += [f"{change['source']}: {change['told']}" for change in drift(database, run_id)]
     points += [
         f"{check['source']}: {check['share']:.0%} of {check['of']:,} rows break the check {check['name']}"
         for check in broken_checks(database, files)
-        if check["share"] > 0.1
+        if check["share"] > _BROKEN
     ]
     return points
 
 
-def _first(reason: dict[str, Any]) -> str:
+def _sentence(reason: dict[str, Any]) -> str:
+    what = f"{reason['source']}: {reason['errors']:,} × {reason['code']} {reason['column'] or ''}".rstrip()
     line = f" in line {reason['first_line']:,}" if reason["first_line"] else ""
-    return f", first{line}: {visible(reason['value'] or reason['message'], 60)}"
+    return f"{what}, first{line}: {visible(reason['value'] or reason['message'], 60)}"
 
 
 def broken_checks(database: Database, files: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The checks that rows of these loads break, the greatest share first, each with keys of some of the rows."""
-    found = []
+    broken = []
     for load in files:
-        stored = load["inserted"] + load["updated"] + load["unchanged"]
-        keys = _examples(database, load["load_id"])
-        found += [
-            check
-            | {
-                "source": load["called"],
-                "of": stored,
-                "share": check["rows"] / stored,
-                "keys": keys.get(check["name"], [])[:3],
-            }
-            for check in checks_of(database, load["load_id"])
-            if check["rows"]
-        ]
-    return sorted(found, key=lambda check: -check["share"])
+        stored, keys = load["inserted"] + load["updated"] + load["unchanged"], _examples(database, load["load_id"])
+        for check in checks_of(database, load["load_id"]):
+            if check["rows"]:
+                share = {"source": load["called"], "of": stored, "share": check["rows"] / stored}
+                broken.append(check | share | {"keys": keys.get(check["name"], [])[:3]})
+    return sorted(broken, key=lambda check: -check["share"])
 
 
 def _examples(database: Database, load_id: int) -> dict[str, list[str]]:
     """For each check keys, as text, of some rows of a load that broke it."""
-    found = database.rows("SELECT value FROM _stats WHERE load_id = ? AND kind = 'examples'", (load_id,)).fetchone()
-    kept = json.loads(found[0])["keys"] if found else {}
+    row = database.rows("SELECT value FROM _stats WHERE load_id = ? AND kind = 'examples'", (load_id,)).fetchone()
+    kept = json.loads(row[0])["keys"] if row else {}
     return {name: [", ".join(map(str, key)) for key in keys] for name, keys in kept.items()}
 
 

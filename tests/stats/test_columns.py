@@ -2,6 +2,7 @@
 
 import signal
 from dataclasses import replace
+from functools import partial
 from importlib.resources import files
 from itertools import count
 
@@ -11,7 +12,6 @@ import foundation
 from foundation.cli import main
 from foundation.delivery.sample import write_sample
 from foundation.pipeline.migrate import migrate
-from foundation.stats import columns as describe
 from foundation.stats import overview as stats
 from foundation.store import database
 from tests.support.deliveries import append, line, write_delivery, write_file
@@ -22,9 +22,7 @@ from tests.support.processes import in_child, kill_at
 ingest_beside = tuned(worker_bytes=0, worker_wait_s=10)  # with a second process, if there may be two
 
 
-@pytest.fixture(autouse=True)
-def _large(monkeypatch):
-    monkeypatch.setattr(describe, "LARGE", 0)
+describe = partial(stats.describe, large=0)
 
 
 @pytest.fixture
@@ -37,14 +35,13 @@ def delivery(tmp_path):
 def described(db, sources=foundation.SOURCES):
     """What is told of each table by what was kept, held against its rows; and whether it is marked."""
     with foundation.open(db, sources=sources) as opened:
-        kept, read = stats.describe(opened), stats.describe(opened, exact=True)
+        kept, read = describe(opened), describe(opened, exact=True)
     for name, table in kept["tables"].items():
         if "approximate" not in table:
             require_same(table, read["tables"][name])
-    for check, wanted in zip(kept["checks"], read["checks"], strict=True):
-        examples = kept.examples[check["source"], check["name"]]
-        assert len(examples) == min(wanted["rows"], 3) or "approximate" in check
-        assert check["rows"] == wanted["rows"] or "approximate" in check, check
+    for check, wanted in zip(kept.checks, read.checks, strict=True):
+        assert len(check.examples) == min(wanted.rows, 3) or check.is_approximate
+        assert check.rows == wanted.rows or check.is_approximate, check
     return {name: "approximate" in table for name, table in kept["tables"].items()}
 
 
@@ -74,7 +71,7 @@ def test_nothing_is_read_of_a_large_table(delivery, db):
     with foundation.open(db) as opened:
         asked = []
         opened.engine.connection.set_trace_callback(asked.append)
-        stats.describe(opened, ["orders"])
+        describe(opened, ["orders"])
 
     assert any("FROM _loads" in sql for sql in asked)
     assert [sql for sql in asked if 'FROM "orders"' in sql and 'order_id") IN' not in sql] == []
@@ -118,14 +115,14 @@ def test_rows_that_a_smaller_file_has_changed_are_marked(tmp_path, db):
     ingest(data, db)
 
     with foundation.open(db) as opened:
-        told = stats.describe(opened, ["clients"])
+        told = describe(opened, ["clients"])
 
     table = told["tables"]["clients"]
     assert (table["rows"], table["approximate"]) == (21, True)
     assert all("approximate" in column for column in table["columns"].values())
     assert all("approximate" in check for check in told["checks"])
     assert table["columns"]["city"]["count"] == 21
-    (shown,) = [row[1:8] for row in describe.rows_of(table) if row[0] == "city"]
+    (shown,) = [row[1:8] for row in told.tables["clients"].as_rows() if row[0] == "city"]
     assert shown == ["~21", "~0", "~2", "Agra", "Pune", None, None]
 
 
@@ -226,9 +223,9 @@ def test_a_check_that_is_declared_otherwise_by_now_is_counted_anew(tmp_path, db)
     for rule, wanted in ("size > 1", [1]), ("size > 2", [1, 2]):
         described(db, sources[rule])
         with foundation.open(db, sources=sources[rule]) as opened:
-            told = stats.describe(opened)
+            told = describe(opened)
         assert told["checks"][0]["rows"] == len(wanted)
-        assert told.examples["odd", "is_large"] == [str(key) for key in wanted]
+        assert told.checks[0].examples == [str(key) for key in wanted]
 
 
 def test_a_check_that_looks_at_a_table_that_has_changed_is_marked(tmp_path, db):
@@ -238,7 +235,7 @@ def test_a_check_that_looks_at_a_table_that_has_changed_is_marked(tmp_path, db):
     ingest(data, db)
 
     with foundation.open(db) as opened:
-        marked = {check["name"] for check in stats.describe(opened, ["fleet_logs"])["checks"] if "approximate" in check}
+        marked = {check["name"] for check in describe(opened, ["fleet_logs"])["checks"] if "approximate" in check}
 
     assert marked == {"driver_is_active"}
 

@@ -66,10 +66,10 @@ def test_a_check_names_rows_that_break_it(tmp_path, db):
     ingest(write_delivery(tmp_path / "data", clients=[{}], orders=orders), db)
 
     with foundation.open(db) as opened:
-        examples = stats.describe(opened).examples
+        examples = {check.name: check.examples for check in stats.describe(opened).checks if check.source == "orders"}
 
-    assert examples["orders", "amount_is_positive"] == ["2", "4", "6"]
-    assert examples["orders", "failed_has_a_reason"] == []
+    assert examples["amount_is_positive"] == ["2", "4", "6"]
+    assert examples["failed_has_a_reason"] == []
 
 
 def test_statistics_show_themselves_with_every_value_as_text(tmp_path, db):
@@ -127,3 +127,45 @@ def test_a_refused_file_comes_first_among_what_needs_attention(faulty_data, db):
 
     assert points[0] == "drivers is refused"
     assert "the file is empty" in points[1]
+
+
+@pytest.mark.parametrize(("broken", "needs_attention"), [(2, False), (3, True)])
+def test_a_check_that_more_than_a_tenth_of_the_rows_break_needs_attention(tmp_path, db, broken, needs_attention):
+    orders = [{"amount": "0" if n < broken else "5"} for n in range(20)]
+    run = ingest(write_delivery(tmp_path / "data", clients=[{}], orders=orders), db)
+
+    with foundation.open(db) as opened:
+        points = stats.attention(opened, run.run_id)
+
+    sentence = "orders: 15% of 20 rows break the check amount_is_positive"
+    assert [point for point in points if "amount_is_positive" in point] == [sentence] * needs_attention
+
+
+def test_six_reasons_need_attention_one_by_one_the_others_are_added_up(tmp_path, db):
+    wrong = {"status": "x", "payment_mode": "x", "amount": "x", "created_at": "x", "failure_reason": "x"}
+    wrong |= {"order_date": "x", "promised_delivery_date": "x", "actual_delivery_date": "x"}
+    run = ingest(write_delivery(tmp_path / "data", clients=[{}], orders=[{}] * 10 + [wrong, wrong]), db)
+
+    with foundation.open(db) as opened:
+        points = stats.attention(opened, run.run_id)
+
+    assert [point.partition(",")[0] for point in points] == [
+        "orders: 2 × datetime_parsing actual_delivery_date",
+        "orders: 2 × datetime_parsing created_at",
+        "orders: 2 × datetime_parsing order_date",
+        "orders: 2 × datetime_parsing promised_delivery_date",
+        "orders: 2 × float_parsing amount",
+        "orders: 2 × literal_error failure_reason",
+        "2 more reasons why records were refused",
+    ]
+    assert points[-1].endswith(", 4 errors")
+
+
+def test_what_waits_for_a_parent_comes_after_what_is_wrong_in_itself(tmp_path, db):
+    orders = [{"client_id": 9}, {"client_id": 9}, {"amount": "x"}]
+    run = ingest(write_delivery(tmp_path / "data", clients=[{}], orders=orders), db)
+
+    with foundation.open(db) as opened:
+        codes = [point.split(" × ")[1].split(",")[0] for point in stats.attention(opened, run.run_id) if "×" in point]
+
+    assert codes == ["float_parsing amount", "orphan client_id"]
