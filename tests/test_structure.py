@@ -29,7 +29,7 @@ UPWARD = {  # still to be decoupled
     "pipeline.corrections": {"query"},
 }
 ONE_TECHNOLOGY = {
-    "sqlite3": {"store", "query", "stats"},
+    "sqlite3": {"store", "query"},
     "pydantic": {"schema", "delivery", "memory"},  # memory: ByteSize, and no more
     "packaging": {"cli.doctor"},
     "csv": {"reader.csv_writer"},
@@ -44,6 +44,13 @@ ONE_TECHNOLOGY = {
     "duckdb": {"lake"},
     "fsspec": {"lake"},
 }
+
+TOO_LONG = {
+    "lake.load",
+    "reader.reader",
+    "schema.source",
+    "schema.source.__pydantic_init_subclass__",
+}  # modules and functions that are still to be divided
 
 
 def imports_of(path: Path) -> set[str]:
@@ -100,20 +107,43 @@ def test_the_public_names_are_listed_once_and_in_order():
     assert all(hasattr(foundation, name) for name in names)
 
 
-def test_importing_the_package_loads_nothing_heavy():
-    code = "import sys, foundation.cli; print(*sys.modules)"
+def test_the_framework_does_not_import_its_example():
+    users = {module for module, imports in modules().items() if "foundation.delivery" in imports}
+    users |= {module for module in modules() if any(n.startswith("foundation.delivery.") for n in modules()[module])}
 
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {room_of(module) for module in users} <= {"__init__", "cli", "delivery"}
 
-    assert not {
-        "pandas",
-        "numpy",
-        "matplotlib",
-        "papermill",
-        "nbconvert",
-        "dask",
-        "distributed",
-        "duckdb",
-        "fsspec",
-        "pyarrow",
-    } & set(loaded)
+
+def test_the_package_can_be_taken_in_at_a_glance():
+    entries = {path.name for path in PACKAGE.iterdir()} - {"__pycache__", "py.typed"}
+
+    assert len(entries) <= 17
+
+
+def test_no_module_has_more_than_350_lines_and_no_function_more_than_40():
+    too_long = set()
+    for path in PACKAGE.rglob("*.py"):
+        text, module = path.read_text("utf-8"), ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+        too_long |= {f"{module}.{f.name}" for f in functions if (f.end_lineno or 0) - f.lineno >= 40}
+        too_long |= {module} if text.count("\n") > 350 else set()
+
+    assert too_long == TOO_LONG
+
+
+def loaded(code: str) -> set[str]:
+    """The packages, those of the standard library aside, that another process has loaded after some statements."""
+    code = f"import contextlib, sys\nwith contextlib.suppress(SystemExit):\n    {code}\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names = {name.split(".")[0] for name in done.stdout.splitlines()[-1].split()}
+    return {name for name in names - sys.stdlib_module_names if not name.startswith("_")}
+
+
+@pytest.mark.parametrize(
+    "code", ["import foundation", "from foundation.cli import main; main(['--help'])"], ids=["import", "--help"]
+)
+def test_to_import_the_package_or_to_ask_for_help_loads_pydantic_and_psutil_alone(code):
+    light = {"foundation", "pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"}
+    light |= {"psutil", "backports"}  # backports: zstd, before Python 3.14
+
+    assert loaded(code) - light == set()
