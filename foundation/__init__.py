@@ -18,7 +18,8 @@ from foundation.pipeline.load import Progress, Run
 from foundation.query.page import Page
 from foundation.query.query import Database, Query
 from foundation.schema.formats import Format
-from foundation.schema.source import Record, Source, load_sources, with_parents
+from foundation.schema.record import Record, load_sources
+from foundation.schema.source import Source, with_parents
 from foundation.store.ledger import Load
 
 __all__ = [

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from foundation.delivery import sources as delivery
 from foundation.memory import parse_bytes
-from foundation.schema.source import Source, load_sources
+from foundation.schema.record import load_sources
+from foundation.schema.source import Source
 
 
 class Option:

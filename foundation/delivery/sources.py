@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from foundation.schema.source import Record, in_order, sources_in
+from foundation.schema.record import Record, sources_in
+from foundation.schema.source import in_order
 
 Key = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]

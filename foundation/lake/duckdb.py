@@ -188,4 +188,4 @@ def _relations(sources: Mapping[str, Source]) -> dict[str, Relation]:
 
 def _term(column: Column) -> Term:
     is_time = column.column_type.is_time
-    return Term(column.name, f"t.{quote(column.name)}", column.sql_type, column.required, is_time)
+    return Term(column.name, f"t.{quote(column.name)}", column.column_type.sqlite, column.required, is_time)

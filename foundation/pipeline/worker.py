@@ -24,7 +24,8 @@ from foundation.errors import FoundationError
 from foundation.pipeline.profile import Profile, profile_of
 from foundation.pipeline.tuning import Tuning
 from foundation.reader.reader import Chunk, Position, Reader
-from foundation.schema.source import Source, load_sources
+from foundation.schema.record import load_sources
+from foundation.schema.source import Source
 from foundation.schema.validator import Verdict, judge
 
 WORTH_IT = Tuning.worker_bytes

@@ -308,7 +308,7 @@ def table_sql(source: Source) -> str:
         rule += " NOT NULL" if column.required else ""
         if parent := source.references.get(column.name):
             rule += f" REFERENCES {quote(parent)}"
-        parts.append(f"{quote(column.name)} {column.sql_type}{rule}")
+        parts.append(f"{quote(column.name)} {column.column_type.sqlite}{rule}")
     # No reference to _loads: SQLite would look it up for every row, and scan all rows when a load is taken away.
     parts += ['"_load" INTEGER NOT NULL', '"_record" INTEGER NOT NULL']
     if len(source.keys) > 1:

@@ -12,7 +12,8 @@ import foundation
 from foundation.cli import main
 from foundation.delivery.sample import write_sample
 from foundation.infer.inference import draft
-from foundation.schema.source import Record, Source, load_sources
+from foundation.schema.record import Record, load_sources
+from foundation.schema.source import Source
 from tests.support.inspection import query
 from tests.support.loading import ingest
 

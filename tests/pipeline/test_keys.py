@@ -7,7 +7,7 @@ import pytest
 import foundation
 from foundation.cli import main
 from foundation.pipeline.migrate import migrate
-from foundation.schema.source import load_sources
+from foundation.schema.record import load_sources
 from tests.support.inspection import query
 from tests.support.loading import ingest
 

@@ -12,7 +12,7 @@ import pytest
 import foundation
 from foundation.cli import main
 from foundation.pipeline.migrate import migrate
-from foundation.schema.source import load_sources
+from foundation.schema.record import load_sources
 from foundation.store.database import connect
 from tests.support.inspection import query
 from tests.support.loading import ingest
@@ -188,7 +188,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import foundation.pipeline.migrate as migrate
-from foundation.schema.source import load_sources
+from foundation.schema.record import load_sources
 from foundation.store.database import Store
 
 left = int(sys.argv[3])

@@ -20,7 +20,8 @@ from foundation import SOURCES
 from foundation.errors import SourceError
 from foundation.reader.reader import CHUNK_BYTES, Chunk, Place, Position, Reader, reread
 from foundation.reader.recovery import MAX_FIELD, MAX_RECORD
-from foundation.schema.source import Record, Source
+from foundation.schema.record import Record
+from foundation.schema.source import Source
 from tests.support.deliveries import SOUND, header, line
 
 untimed = settings(deadline=None)  # a busy machine is no fault

@@ -14,7 +14,7 @@ from foundation.report.provenance.inputs import current_inputs
 from foundation.report.provenance.reproduce import verify
 from foundation.report.result import Report, ReportRun
 from foundation.report.target import SQLiteTarget
-from foundation.schema.source import load_sources
+from foundation.schema.record import load_sources
 
 ROOT = Path(__file__).parents[2]
 MINE = """

@@ -13,7 +13,8 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from foundation import SOURCES
 from foundation.errors import SchemaError
-from foundation.schema.source import Record, Source, in_order, load_sources, sources_in, with_parents
+from foundation.schema.record import Record, load_sources, sources_in
+from foundation.schema.source import Source, in_order, with_parents
 
 
 class Bike(Record, table="bikes", key="bike_id"):
@@ -46,7 +47,9 @@ TRIPS: Source = Trip.__source__
 
 
 def test_a_declared_class_gives_the_columns():
-    assert [(c.name, c.header, c.kind, c.required, c.vocabulary, c.sql_type, c.description) for c in TRIPS.columns] == [
+    assert [
+        (c.name, c.header, c.kind, c.required, c.vocabulary, c.column_type.sqlite, c.description) for c in TRIPS.columns
+    ] == [
         ("trip_id", "trip_id", int, True, (), "INTEGER", ""),
         ("bike_id", "bike_id", int, True, (), "INTEGER", "what was ridden"),
         ("started", "started", datetime, True, (), "TEXT", ""),
@@ -262,7 +265,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from foundation.schema.source import Record
+from foundation.schema.record import Record
 
 Key = Annotated[int, Field(gt=0)]
 

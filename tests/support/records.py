@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from foundation.schema.source import Record
+from foundation.schema.record import Record
 
 
 def not_seven(number: int) -> int:

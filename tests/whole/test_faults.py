@@ -126,7 +126,7 @@ def test_a_field_may_have_four_mebibytes_and_no_more(clean, tmp_path, score, chu
         ("schema/validator.py", "[text or None for", '[text if text not in ("", "NA") else None for'),
         ("schema/types.py", '"-?[0-9]+"', '".*[0-9].*"'),
         ("store/writer.py", "in self._same_file", "in ()"),
-        ("store/ledger.py", "enumerate(errors, 1)", "enumerate(errors[:1], 1)"),
+        ("store/rejects.py", "enumerate(errors, 1)", "enumerate(errors[:1], 1)"),
     ],
     ids=["quotes", "lines", "end of damage", "missing values", "numbers", "keys", "reasons"],
 )

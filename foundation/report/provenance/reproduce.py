@@ -16,7 +16,8 @@ from foundation.report.provenance.crate import Manifest, read_manifest
 from foundation.report.provenance.inputs import changes, digest_of
 from foundation.report.run import make_report
 from foundation.report.target import ParquetTarget, SQLiteTarget
-from foundation.schema.source import Source, load_sources
+from foundation.schema.record import load_sources
+from foundation.schema.source import Source
 
 # As tests/nbval.cfg.
 _SCRATCH = re.compile(re.escape(tempfile.gettempdir()) + r"/(?:foundation-\w+|ipykernel_\d+/\d+\.py)")
