@@ -48,8 +48,6 @@ ONE_TECHNOLOGY = {
 TOO_LONG = {
     "lake.load",
     "reader.reader",
-    "schema.source",
-    "schema.source.__pydantic_init_subclass__",
 }  # modules and functions that are still to be divided
 
 
