@@ -1,33 +1,33 @@
 """What a folder of Parquet holds, as tables and views of DuckDB that answer what is asked of a database in SQL.
 
-Rows, rejects and their reasons are views over the files that the manifest names; what it tells of runs, loads and parts
+Rows, rejects and their reasons are views over the files that the manifest names; what it knows of runs, loads and parts
 fills the tables of the ledger. Checks are counted when somebody asks, for nothing can have changed since the load.
 """
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.resources import files
+from dataclasses import fields
 from typing import Any
 
 from foundation.schema.source import Source
 from foundation.store.counts import EXAMPLES, checks_digest
 from foundation.store.database import quote
+from foundation.store.ledger import Load
 
 Statement = tuple[str, Sequence[Any]]
 _PLACE = ("record", "line", "last_line", "byte_start", "byte_end", "raw")
-# The statements of the ledger in DuckDB's words; views are nothing to refer to.
-_DIALECT = {
-    r"\) STRICT.*;": ");",
-    " ANY ": " VARCHAR ",
-    " INTEGER": " BIGINT",
-    " REAL": " DOUBLE",
-    " REFERENCES _\\w+": "",
-}
-_RUN = dict.fromkeys(("run_id", "started", "finished", "status", "options", "versions"), "VARCHAR")
-_PART = {
-    **dict.fromkeys(("chunk_id", "load_id", "records", "bytes"), "BIGINT"), "seconds": "DOUBLE",
-    **dict.fromkeys(("rss_bytes", "record_end", "line_end", "byte_end"), "BIGINT"), "digest": "VARCHAR",
+_NUMBERS: dict[Any, str] = {int: "BIGINT", float: "DOUBLE"}
+# The tables of the ledger that are no views: what lists and mappings are is JSON there, as in a database.
+_LEDGER = {
+    "_runs": dict.fromkeys(("run_id", "started", "finished", "status", "options", "versions"), "VARCHAR"),
+    "_loads": {field.name: _NUMBERS.get(field.type, "VARCHAR") for field in fields(Load)},
+    "_chunks": {
+        **dict.fromkeys(("chunk_id", "load_id", "records", "bytes"), "BIGINT"), "seconds": "DOUBLE",
+        **dict.fromkeys(("rss_bytes", "record_end", "line_end", "byte_end"), "BIGINT"), "digest": "VARCHAR",
+    },
+    "_repairs": {
+        "reject_id": "BIGINT", "load_id": "BIGINT", **dict.fromkeys(("path", "after", "repaired"), "VARCHAR"),
+    },
 }  # fmt: skip
 
 
@@ -38,48 +38,39 @@ def statements(
 
     Of the sources in *only* the rows of one part are seen, the one with that number.
     """
-    yield from ((sql, ()) for sql in _ledger())
-    yield _filled("_runs", _RUN, (_run(run) for run in manifest["runs"]))
-    for load in manifest["loads"]:
-        yield _load(load)
-    yield _filled("_chunks", _PART, _chunks(manifest["loads"]))
-    yield from ((sql, ()) for sql in _rejects(address, manifest["loads"]))
-    loads = {load["source"]: load for load in manifest["loads"] if load["status"] == "complete"}
+    loads = manifest["loads"]
+    rows = {
+        "_runs": map(_run, manifest["runs"]),
+        "_loads": map(_load, loads),
+        "_chunks": _chunks(loads),
+        "_repairs": (),
+    }
+    for table, types in _LEDGER.items():
+        yield _table(table, types, rows[table])
+    yield from ((sql, ()) for sql in _rejects(address, loads))
+    complete = {load["source"]: load for load in loads if load["status"] == "complete"}
+    stats = list[str]()
     for source in sources:
-        load = loads.get(source.name, {"load_id": 0, "parts": []})
+        load = complete.get(source.name, {"load_id": 0, "parts": []})
         parts = [part["rows"] for part in load["parts"]]
-        yield _rows(address, source, load["load_id"], [parts[only[source.name]]] if source.name in only else parts), ()
-    told = [one for s in sources if s.name in loads for one in _stats(s, loads[s.name]["load_id"])]
-    yield f"CREATE VIEW _stats AS {' UNION ALL '.join(told) or _NO_STATS}", ()
+        shown = parts if source.name not in only else [parts[only[source.name]]]
+        yield _rows(address, source, load["load_id"], shown), ()
+        stats += _stats(source, load["load_id"]) if source.name in complete else ()
+    yield f"CREATE VIEW _stats AS {' UNION ALL '.join(stats) or _NO_STATS}", ()
 
 
-def _ledger() -> Iterator[str]:
-    """The tables of the ledger, but for those that are views here."""
-    script = files("foundation.store").joinpath("schema.sql").read_text("utf-8")
-    for word, said in _DIALECT.items():
-        script = re.sub(word, said, script)
-    for statement in script.split(";\n"):
-        if not re.search("CREATE (INDEX|TABLE _(rejects|errors|stats) )", statement):
-            yield statement
-
-
-def _filled(table: str, types: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> Statement:
-    """Rows put into a table in one go: one by one the parts of a large folder would take minutes."""
+def _table(table: str, types: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> Statement:
+    """A table with these rows, put into it in one go: one by one the parts of a large folder would take minutes."""
     told = f"SELECT unnest(from_json(?, '[{json.dumps(types)}]'), recursive := true)"
-    return f"INSERT INTO {table} BY NAME {told}", [json.dumps(list(rows))]
+    return f"CREATE TABLE {table} AS {told}", [json.dumps(list(rows))]
 
 
 def _run(run: Mapping[str, Any]) -> dict[str, Any]:
-    options = json.dumps({"data": run["data"]})
-    told = {name: run[name] for name in ("run_id", "started", "finished", "versions")}
-    return told | {"status": "complete", "options": options}
+    return {**run, "status": "complete", "options": json.dumps({"data": run["data"]})}
 
 
-def _load(load: Mapping[str, Any]) -> Statement:
-    told = {**load, "header": json.dumps(load["header"]), "warnings": json.dumps(load["warnings"])}
-    names = [name for name in load if name not in ("identity", "content", "range_size", "parts", "rejects")]
-    marks = ", ".join("?" * len(names))
-    return f"INSERT INTO _loads ({', '.join(map(quote, names))}) VALUES ({marks})", [told[name] for name in names]
+def _load(load: Mapping[str, Any]) -> dict[str, Any]:
+    return {**load, "header": json.dumps(load["header"]), "warnings": json.dumps(load["warnings"])}
 
 
 def _chunks(loads: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

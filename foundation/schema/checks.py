@@ -262,7 +262,7 @@ class _Parser:
         self.expect(")")
         self._depth -= 1
         _require_kind("WHERE", "condition", where)
-        return _made(value.kind, f"(SELECT min({{}}) FROM {table} WHERE {{}})", value, where)
+        return _made(value.kind, "(SELECT min({}) FROM {} WHERE {})", value, Check("", table, table), where)
 
     def _case(self) -> Check:
         compared = [] if self._peek() == "WHEN" else [self.expression()]

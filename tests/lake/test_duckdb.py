@@ -14,7 +14,7 @@ import pytest
 import foundation
 from foundation.cli import main
 from foundation.query.lineage import explain
-from foundation.stats.overview import describe, reasons, references, rejects
+from foundation.stats.overview import checks_of, describe, loads, reasons, references, rejects
 from tests.support import loading
 from tests.support.deliveries import append
 from tests.support.documents import run_python, run_shell
@@ -116,6 +116,57 @@ def test_any_select_is_a_query(both):
     wanted, found = (database.sql(sql, ["Failed"]).where(n__gt=1).order_by("-n", "city").page(5) for database in both)
 
     assert found.rows == wanted.rows
+
+
+@pytest.mark.parametrize(
+    ("sql", "of_sqlite", "of_duckdb"),
+    [
+        ("SELECT 'THIS IS BAD'", "THIS IS BAD", "THIS IS BAD"),
+        ("SELECT 'IS NOT b, GLOB ''[^x]'", "IS NOT b, GLOB '[^x]", "IS NOT b, GLOB '[^x]"),
+        ("SELECT 7 / 2", 3, 3.5),
+        ("SELECT count(*) FROM orders WHERE city LIKE 'PUNE'", 37, 0),
+        ("SELECT 'b' GLOB '[^a]'", 1, False),
+    ],
+)
+def test_sql_goes_to_the_engine_as_it_stands(both, sql, of_sqlite, of_duckdb):
+    assert [database.sql(sql).page(1).rows[0][0] for database in both] == [of_sqlite, of_duckdb]
+
+
+def test_a_declared_check_counts_the_same_in_both(client, tmp_path):
+    class Note(
+        foundation.Record,
+        table="notes",
+        key="note_id",
+        checks={
+            "is_not_bad": "text <> 'THIS IS BAD'",
+            "half": "note_id / 2 <> 1.5",
+            "plain": "text NOT GLOB '*[^a-zA-Z ]*'",
+        },
+    ):
+        """Something said."""
+
+        note_id: int
+        text: str
+
+    sources, names = [Note.__source__], list(Note.__source__.checks)
+    (tmp_path / "notes.csv").write_text("note_id,text\n1,THIS IS BAD\n2,good\n3,good\n4,Äh\n")
+    foundation.ingest(tmp_path, tmp_path / "x.db", sources=sources)
+    load.ingest(tmp_path, tmp_path / "lake", client=client, sources=sources)
+
+    for place in ("x.db", "lake"):
+        with foundation.open(tmp_path / place, sources=sources) as database:
+            assert [(check["name"], check["rows"]) for check in describe(database)["checks"]] == [(n, 1) for n in names]
+            (kept,) = loads(database)
+            assert {check["name"]: check["rows"] for check in checks_of(database, kept["load_id"])} == dict.fromkeys(
+                names, 1
+            )
+
+
+def test_a_database_file_gives_no_dask_frame_and_a_select_none_either(both):
+    with pytest.raises(foundation.QueryError, match="a partition for each file of a folder of Parquet; use frame"):
+        both[0]["orders"].dask()
+    with pytest.raises(foundation.QueryError, match="a SELECT is none; use frame"):
+        both[1].sql("SELECT 1").dask()
 
 
 def test_a_row_is_told_where_it_came_from(both):

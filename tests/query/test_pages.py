@@ -120,10 +120,12 @@ def walk(query, size, *, back=False):
     pages = [page]
     while (page := page.forward()) is not None:
         pages.append(page)
+        assert len(pages) <= page.total, "paging forwards does not end"
     if back:
         pages = [page := pages[-1]]
         while (page := page.back()) is not None:
             pages.insert(0, page)
+            assert len(pages) <= page.total, "paging backwards does not end"
     assert all(len(one) == size for one in pages[1:-1])
     assert {one.total for one in pages} == {pages[0].total}
     return [row for one in pages for row in one.rows]
@@ -165,6 +167,29 @@ def test_pages_of_a_select_joined_are_its_rows(things, order, size, floor):
             assert walk(ordered, size) == walk(ordered, size, back=True) == streamed
             if not order:
                 assert streamed == whole, "without order_by the SELECT's own order holds"
+
+
+@pytest.mark.parametrize("order", [(), ("x",), ("-x",)], ids=str)
+@pytest.mark.parametrize("size", [1, 5, 36, 37, 38])
+def test_pages_of_rows_that_are_all_the_same_cover_them_once(shared, order, size):
+    query = shared.sql("WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 37) SELECT 'a' AS x FROM n")
+    query = query.order_by(*order) if order else query
+
+    for back in (False, True):
+        assert walk(query, size, back=back) == [("a",)] * 37
+
+
+@pytest.mark.parametrize(
+    "order", [("a", "-b"), ("-a", "b"), ("-b",), ("-c", "-a"), ("-region_id.name", "a")], ids=" ".join
+)
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_missing_values_stand_last_where_the_order_descends(tmp_path, order, size):
+    things = [(n % 3 or None, [None, "x", "y"][n % 5 % 3], [None, 0.5][n % 2], [None, 1, 2][n % 3]) for n in range(20)]
+    with foundation.open(make(tmp_path, things), sources=SOURCES) as db:
+        query = db["things"].order_by(*order).select("thing_id")
+        keys = [(key,) for key in expected(things, {}, order)]
+
+        assert walk(query, size) == walk(query, size, back=True) == keys
 
 
 @pytest.fixture
