@@ -175,6 +175,15 @@ def after(order: Order, place: Sequence[Value]) -> list[Condition]:
     return [all_of([*same[:i], beyond]) for i in reversed(range(len(order))) for beyond in _beyond(*order[i], place[i])]
 
 
+def at(order: Order, place: Sequence[Value]) -> Condition:
+    """The rows at *place* themselves."""
+    return all_of(_same(order, place))
+
+
+def _same(order: Order, place: Sequence[Value]) -> list[Condition]:
+    return [_equal(term, value) for (term, _), value in zip(order, place, strict=True)]
+
+
 def _beyond(term: Term, down: bool, value: Value) -> Iterator[Condition]:
     if value is None:
         if not down:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from foundation.errors import QueryError
-from foundation.query.conditions import Condition, Order, after, any_of, reverse
+from foundation.query.conditions import Condition, Order, after, any_of, at, reverse
 from foundation.schema.validator import Row, Value
 
 Fetch = Callable[[Order, Sequence[Condition], int, int], list[Row]]  # order, ranges, how many, how many left out
@@ -23,10 +23,11 @@ class Token(NamedTuple):
     start: int  # rows before that place
     total: int
     place: tuple[Value, ...] = ()  # the values by which the row there is sorted; none: `start` alone says where
+    same: int = 0  # how many rows the same as that one lie before the place, if rows have no key
 
     def text(self) -> str:
         """The token as it is handed out: opaque, with a checksum."""
-        raw = json.dumps(self).encode()
+        raw = json.dumps(self, default=lambda blob: {"hex": blob.hex()}).encode()
         return base64.urlsafe_b64encode(hashlib.sha256(raw).digest()[:6] + raw).decode().rstrip("=")
 
 
@@ -39,7 +40,7 @@ def read_token(text: str, query: str, version: int) -> Token:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         if hashlib.sha256(raw[6:]).digest()[:6] != raw[:6]:
             raise ValueError
-        token = Token._make(json.loads(raw[6:]))
+        token = Token._make(json.loads(raw[6:], object_hook=lambda blob: bytes.fromhex(blob["hex"])))
         token = token._replace(place=tuple(token.place))
     except (binascii.Error, ValueError, TypeError):
         raise QueryError(f"{text!r} is no token of a page; take it from `next` or `previous` of a page") from None
@@ -74,12 +75,12 @@ class PageRows(NamedTuple):
 
 
 def read_page(query: PageQuery, token: Token, size: int) -> PageRows:
-    """The *size* rows after the token's place, or before it: sought by key, or counted where rows have none."""
+    """The *size* rows after the token's place, or before it."""
     wanted = min(size, token.start) if token.back else size
     start = token.start - wanted if token.back else token.start
     if token.place:
         order = reverse(query.order) if token.back else query.order
-        rows = query.fetch(order, _ranges(query, order, token.place), wanted + 1, 0)
+        rows = query.fetch(order, _ranges(query, order, token.place), wanted + 1, token.same)
     else:
         rows = query.fetch(query.order, [], wanted + 1, start)
     has_next = token.back or len(rows) > wanted
@@ -87,9 +88,10 @@ def read_page(query: PageQuery, token: Token, size: int) -> PageRows:
     if not rows:
         return PageRows((), start, None, None)
     n = len(query.order)
-    first, last = (row[:n] if query.has_key else () for row in (rows[0], rows[-1]))
-    previous = token._replace(back=True, start=start, place=first)
-    following = token._replace(back=False, start=start + len(rows), place=last)
+    first = rows[0][:n] if query.has_key else ()
+    last, same = _place_after(query, token, rows, start)
+    previous = token._replace(back=True, start=start, place=first, same=0)
+    following = token._replace(back=False, start=start + len(rows), place=last, same=same)
     return PageRows(
         tuple(row[n:] for row in rows),
         start,
@@ -99,6 +101,22 @@ def read_page(query: PageQuery, token: Token, size: int) -> PageRows:
 
 
 def _ranges(query: PageQuery, order: Order, place: Sequence[Value]) -> Sequence[Condition]:
-    """The rows after a place: range by range where an index leads to each, else all in one reading."""
+    """The rows after a place: range by range where an index leads to each, else all in one reading.
+
+    Of rows without a key those at the place, too: `Token.same` of them are left out.
+    """
     ranges = after(order, place)
+    if not query.has_key:
+        ranges.append(at(order, place))
     return ranges if query.is_indexed else [any_of(ranges)]
+
+
+def _place_after(query: PageQuery, token: Token, rows: Sequence[Row], start: int) -> tuple[tuple[Value, ...], int]:
+    """The place after the last of *rows*, and how many rows there are the same; none where that cannot be known."""
+    place: tuple[Value, ...] = rows[-1][: len(query.order)]
+    if query.has_key:
+        return place, 0
+    same = sum(row[: len(place)] == place for row in rows)
+    if same < len(rows) or not start:
+        return place, same
+    return (place, token.same + same) if token.place == place else ((), 0)
