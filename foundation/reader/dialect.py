@@ -1,14 +1,9 @@
 """How a file is written: the separator of its fields, the encoding of its text, and what a record looks like then."""
 
 import codecs
-import re
 from dataclasses import dataclass
-from functools import cache
-from typing import NamedTuple
 
 from foundation.errors import SchemaError
-
-SEPARATORS = ",;\t|"  # those that a file is looked at for when it has not the declared one
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,45 +59,3 @@ def _keeps_bytes(encoding: str, delimiter: str) -> bool:
 
 
 COMMAS = Dialect()
-
-
-class Grammar(NamedTuple):
-    """What the parts of a record look like, as patterns, where fields are separated by `mark`."""
-
-    mark: bytes
-    field: re.Pattern[str]
-    sound_field: re.Pattern[bytes]
-    sound_fields: re.Pattern[bytes]
-    special: re.Pattern[bytes]
-    behind_return: re.Pattern[bytes]
-    number: re.Pattern[bytes]  # a first field, with what may have damaged it
-    closes: re.Pattern[bytes]  # its first lone quote ends a field
-    goes_on: re.Pattern[bytes]  # its last field is quoted and does not end
-
-
-@cache
-def grammar(delimiter: str) -> Grammar:
-    """The grammar of files with this separator."""
-    plain = re.escape(delimiter)
-    mark = plain.encode()
-    quoted = rb'[^"]*+(?:""[^"]*+)*+'
-    field = rf'(?:"([^"]*+(?:""[^"]*+)*+)"|([^"{plain}\r\n]*+)){plain}'
-    return Grammar(
-        mark=delimiter.encode(),
-        field=re.compile(field),
-        sound_field=re.compile(field.encode()),
-        sound_fields=re.compile(rb"(?:%b)*+" % field.encode()),
-        special=re.compile(rb'[%b"\r\n]' % mark),
-        behind_return=re.compile(rb'[%b"\n]|\r\n|\Z' % mark),
-        number=re.compile(rb'["\0\r\d-]*\d["\0\r\d-]*%b' % mark),
-        closes=re.compile(rb'%b(?<=[^%b])"(?:[%b\r\n]|\Z)' % (quoted, mark, mark)),
-        goes_on=re.compile(rb'(?:\A|%b)"%b\Z' % (mark, quoted)),
-    )
-
-
-@cache
-def sound_line(delimiter: str, width: int) -> re.Pattern[bytes]:
-    """Matches a line that is a whole record of *width* fields."""
-    mark = re.escape(delimiter).encode()
-    field = rb'(?:[^"%b\r\n]*+|"[^"]*+(?:""[^"]*+)*+")' % mark
-    return re.compile(rb"(?!\r?\n?\Z)%b(?:%b%b){%d}\r?\n?" % (field, mark, field, width - 1))

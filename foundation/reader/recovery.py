@@ -1,30 +1,19 @@
-"""One record at a time, with care: tell sound records from damaged ones, and where a damaged one ends.
+"""Records one at a time where the grammar is broken: which are malformed, and where a malformed one ends.
 
-`csv` cannot do this: it says nothing of a quote inside an unquoted field, and after a stray quote it swallows the
-lines that follow. Here the lines of a record are kept, and reading goes on at the next line that holds, that is,
-at which a record with the right number of fields begins, or that looks as if a damaged one began there.
+A malformed record costs only itself: reading goes on at the next line at which a clean record begins, or that looks
+as if another malformed one began there.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
-from foundation.reader.dialect import COMMAS, Dialect, grammar, sound_line
+from foundation.reader.dialect import COMMAS, Dialect
+from foundation.reader.grammar import FAULTS, LINE_ENDS, MAX_FIELD, MAX_RECORD, Parsed, Parser, grammar
 
-MAX_FIELD = 4 * 2**20  # bytes; a larger field is damage
-MAX_RECORD = 16 * 2**20  # bytes; a larger record is damage, and no more of it is kept
-
-_DAMAGE = {
-    "stray_quote": "a quote where none may be; quotes stand around a whole field and are doubled inside it",
-    "unclosed_quote": "a quoted field does not end; its closing quote is missing",
-    "bare_carriage_return": "a carriage return without a line feed, outside quotes",
-    "field_too_large": f"a field of more than {MAX_FIELD:,} bytes, or a record of more than {MAX_RECORD:,}",
-}
 SHOWN = 1_000  # characters or bytes of a bad value that are kept beside its message; the record itself is kept whole
-_LINE_ENDS = (b"\n", b"\r\n", b"\r")  # the last is half a line end, at the end of a file that is still growing
-_ENDS = (b"", *_LINE_ENDS)
-TORN_LINES = 8  # how far a field may go on that has lost its first quote
-_DAMAGED_LINES = 64  # how far a record may go on that does not hold
-_LINE_COST = 64  # bytes that a line takes in memory beside its text
+TAIL_LINES = 8  # how far a field may go on that has lost its first quote
+_MALFORMED_LINES = 64  # how far a record may go on whose quotes do not match
 
 
 class Error(NamedTuple):
@@ -37,10 +26,10 @@ class Error(NamedTuple):
     message: str
 
 
-class Span(NamedTuple):
+class ParsedRecord(NamedTuple):
     """One record: the lines from `first` to before `stop`, its fields, and what is wrong with it.
 
-    Of a damaged record the fields are those before the damage, with U+FFFD for what is no UTF-8.
+    Of a malformed record the fields are those before the fault, with U+FFFD for bytes that cannot be decoded.
     """
 
     first: int
@@ -49,269 +38,179 @@ class Span(NamedTuple):
     errors: list[Error]
 
 
-class _Scanned(NamedTuple):
-    """What the grammar says of the record that begins at a line: its lines, its fields, the first damage.
-
-    `width` counts the fields before the damage; `fields` holds no more of them than there are columns. Within the
-    first `sure` lines a record can begin only if it is sound: so far the quotes hold.
-    """
-
-    lines: int
-    width: int
-    fields: list[bytes]
-    damage: str | None
-    sure: int = 0
-    holds: bool = True  # whether all its quotes do
-
-
 class Scanner:
     """Reads records from *lines*, which *more* extends when a record needs it (by none: there are no more).
 
-    *is_numbered* tells that the first column holds whole numbers: it helps to see where damaged records begin.
+    *is_numbered*: the first column holds whole numbers, which helps to see where malformed records begin.
     """
 
     def __init__(
-        self, lines: list[bytes], more: Callable[[], list[bytes]], columns: list[str], dialect: Dialect = COMMAS,
-        *, is_numbered: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        lines: list[bytes],
+        more: Callable[[], list[bytes]],
+        columns: list[str],
+        dialect: Dialect = COMMAS,
+        *,
+        is_numbered: bool = False,
+    ) -> None:
         self.lines = lines
         self.used = 0  # lines that belong to the records returned, and blank ones between them
-        self._more = more
-        self._columns = columns
-        self._is_numbered = is_numbered
-        self._quiet = 0  # the lines before this one, back to where a rest was looked for last, hold no quote
-        self._encoding = dialect.encoding
-        self._is = grammar(dialect.delimiter)
-        self._sound = sound_line(dialect.delimiter, len(columns))
+        self._parser = Parser(lines, more, len(columns), dialect.delimiter)
+        self._columns, self._encoding, self._is_numbered = columns, dialect.encoding, is_numbered
+        self._grammar = grammar(dialect.delimiter)
+        self._unquoted = 0  # there is no quote before this line, from where a tail was looked for last
 
-    def spans(self, limit: int, *, within: int | None = None) -> list[Span]:
+    def records(self, limit: int, *, within: int | None = None) -> list[ParsedRecord]:
         """At most *limit* records that begin in the lines given, or the first of them; blank lines are no records."""
-        found: list[Span] = []
+        records: list[ParsedRecord] = []
         end = len(self.lines) if within is None else min(within, len(self.lines))
-        while self.used < end and len(found) < limit:
-            if _is_blank(self.lines[self.used]):
+        while self.used < end and len(records) < limit:
+            if self.lines[self.used] in LINE_ENDS:
                 self.used += 1
             else:
-                found.append(self._span(self.used))
-                self.used = found[-1].stop
-        return found
+                records.append(self._record(self.used))
+                self.used = records[-1].stop
+        return records
 
-    def torn(self, at: int, width: int) -> int:
-        """Where the rest ends, from line *at*, that a record of *width* fields has left behind; *at* if there is none.
+    def is_clean_record(self, at: int) -> bool:
+        """Whether a record that the grammar allows begins at line *at*."""
+        return self._is_clean(self._parser.parse(at))
 
-        A text of several lines that has lost its first quote, or got one more at the end of a line, makes a short
-        record or even a sound one. Its rest tells: no record begins there, and the first quote closes a field.
+    def stray_tail(self, at: int, width: int) -> int | None:
+        """Where the tail ends, from line *at*, of a text that the record of *width* fields before it has lost.
+
+        None if there is none. A text of several lines that has lost its first quote, or got one more at the end of a
+        line, makes a short record or even a clean one: `1,Ann,12 High`. Its tail gives it away, `Street",x`: no record
+        begins there, and the first quote closes a field.
         """
-        for row in range(max(at, self._quiet), at + TORN_LINES):
-            if (row >= len(self.lines) and not self._has(row)) or len(line := self.lines[row]) > MAX_FIELD:
-                break
-            if b'"' not in line:
-                self._quiet = row + 1
-                continue
-            if not self._is.closes.match(line) or any(self._begins(r, width - 1) for r in range(at, row + 1)):
-                break
-            rest = self.scan_fields(at, is_open=True)
-            # Commas of the text count as separators now, unless there is another record here.
-            commas = width + rest.width - len(self._columns) - 1
-            is_doubtful = self._is.number.match(self.lines[at]) if self._is_numbered else width == len(self._columns)
-            fits = commas == 0 or (commas > 0 and not is_doubtful and rest.width < len(self._columns))
-            return at + rest.lines if fits and not rest.damage else at
-        return at
-
-    def scan_fields(self, at: int, *, is_open: bool = False) -> _Scanned:
-        """The record that begins at line *at*, by the strict grammar; *is_open*: inside a quoted field."""
-        start, width, fields = self._first_fields(b"" if is_open else self.lines[at])
-        row, room, damage = at, MAX_RECORD, None
-        while True:
-            before = row
-            value, row, stop = self._field(row, start, room, is_open=is_open)
-            passed = self.lines[before:row]
-            room -= sum(map(len, passed)) + _LINE_COST * len(passed)
-            if stop < 0:
-                return _Scanned(row - at + 1, width, fields, damage or "unclosed_quote", before - at, holds=False)
-            rest = self.lines[row][stop : stop + 2]
-            if rest[:1] == b"\r" and rest not in _LINE_ENDS:
-                damage = damage or "bare_carriage_return"
-                stop = self._is.behind_return.search(self.lines[row], stop).start()  # type: ignore[union-attr]  # \Z is there
-                rest = self.lines[row][stop : stop + 2]
-            is_last = rest in _ENDS
-            if not is_last and rest[:1] != self._is.mark:
-                return _Scanned(row - at + 1, width, fields, damage or "stray_quote", before - at, holds=False)
-            if len(value) > MAX_FIELD or (is_last and len(self.lines[row]) > room):
-                damage = damage or "field_too_large"
-            width += damage != "bare_carriage_return"
-            if width <= len(self._columns) and damage != "bare_carriage_return":
-                fields.append(value)
-            if is_last:
-                return _Scanned(row - at + 1, width, fields, damage, row - at + 1)
-            start, is_open = stop + 1, False
-
-    def _first_fields(self, line: bytes) -> tuple[int, int, list[bytes]]:
-        """Where the sound fields end that a line begins with, how many they are, and those of them that are wanted."""
-        found = self._is.sound_fields.match(line)
-        if not found or len(line) > MAX_FIELD:
-            return 0, 0, []
-        fields = [quoted.replace(b'""', b'"') or plain for quoted, plain in self._is.sound_field.findall(found[0])]
-        return found.end(), len(fields), fields[: len(self._columns)]
-
-    def _field(self, row: int, start: int, room: int, *, is_open: bool) -> tuple[bytes, int, int]:
-        """The value of one field, and the line and the place in it where it stops; place -1 when it does not."""
-        if not is_open and self.lines[row][start : start + 1] != b'"':
-            found = self._is.special.search(self.lines[row], start)
-            stop = found.start() if found else len(self.lines[row])
-            return self.lines[row][start:stop], row, stop
-        parts: list[bytes] = []
-        start += not is_open
-        while True:
-            line = self.lines[row]
-            stop = line.find(b'"', start)
-            if stop < 0:
-                parts.append(line[start:])
-                room -= len(line) + _LINE_COST
-                if room < 0 or not self._has(row + 1):
-                    return b"", row, -1
-                row, start = row + 1, 0
-            elif line[stop + 1 : stop + 2] == b'"':
-                parts.append(line[start : stop + 1])
-                start = stop + 2
-            else:
-                parts.append(line[start:stop])
-                return b"".join(parts), row, stop + 1
-
-    def _scan(self, at: int) -> _Scanned:
-        body = self.lines[at].removesuffix(b"\n").removesuffix(b"\r")
-        if b'"' in body or b"\r" in body or len(body) > MAX_FIELD:
-            return self.scan_fields(at)
-        wanted = len(self._columns)
-        return _Scanned(1, body.count(self._is.mark) + 1, body.split(self._is.mark, wanted)[:wanted], None)
-
-    def _span(self, at: int) -> Span:
-        if (fields := self._plain_fields(self.lines[at])) and self.torn(at + 1, len(fields)) == at + 1:
-            return Span(at, at + 1, fields, [])
-        scanned = self._scan(at)
-        stop, damage = self._extent(at, scanned)
-        if damage is None and scanned.width == len(self._columns):
-            fields, errors = _decode(self._columns, scanned.fields, self._encoding)
-            return Span(at, stop, fields, errors)
-        before = [field[:SHOWN].decode(self._encoding, "replace") for field in scanned.fields]
-        if damage:
-            return Span(at, stop, before, [Error("parse", damage, None, None, _DAMAGE[damage])])
-        code = "too_few_fields" if scanned.width < len(self._columns) else "too_many_fields"
-        message = f"{scanned.width:,} fields where the header has {len(self._columns)}"
-        return Span(at, stop, before, [Error("parse", code, None, None, message)])
-
-    def _plain_fields(self, line: bytes) -> list[str] | None:
-        """The fields of a line that is a whole sound record; None of any other, to save time where most lines are."""
-        if not self._sound.fullmatch(line) or len(line) > MAX_FIELD or b"\0" in line:
+        row = self._first_quote(at)
+        if row is None or not self._closes_quote(self.lines[row]):
             return None
-        try:
-            text, mark = line.decode(self._encoding), self._is.mark.decode()
-        except UnicodeDecodeError:
+        if any(self._looks_like_start(line, width - 1) for line in range(at, row + 1)):
             return None
-        if '"' not in text:
-            return text.rstrip("\r\n").split(mark)
-        return [
-            quoted.replace('""', '"') or plain for quoted, plain in self._is.field.findall(text.rstrip("\r\n") + mark)
-        ]
+        tail = self._parser.parse(at, is_open=True)
+        return at + tail.lines if not tail.fault and self._is_complete(width, tail, at) else None
 
-    def _extent(self, at: int, scanned: _Scanned) -> tuple[int, str | None]:
-        """Where a record ends and its damage; None: at most the number of its fields is wrong."""
-        end = at + scanned.lines
-        if scanned.holds:
-            is_sound = scanned.damage is None and scanned.width == len(self._columns)
-            stop = end if is_sound else self._next(at, end, scanned.sure)
-            if stop < end:
-                return stop, "unclosed_quote"
-            stop = self.torn(end, scanned.width)
-            return stop, "stray_quote" if stop > end else scanned.damage
-        stop = self._next(at, at + _DAMAGED_LINES, scanned.sure)
-        if scanned.damage == "unclosed_quote" and len(self.lines[at]) > MAX_FIELD:
-            return stop, "field_too_large"
-        return stop, scanned.damage if end <= stop else "unclosed_quote"
+    def _first_quote(self, at: int) -> int | None:
+        """The first line from *at* on that has a quote, if it is near."""
+        for row in range(max(at, self._unquoted), at + TAIL_LINES):
+            if not self._parser.has(row) or len(self.lines[row]) > MAX_FIELD:
+                return None
+            if b'"' in self.lines[row]:
+                return row
+            self._unquoted = row + 1
+        return None
 
-    def _next(self, at: int, end: int, sure: int) -> int:
-        """The line behind the damaged record at line *at*: where the next one begins, at the latest *end*.
+    def _is_complete(self, width: int, tail: Parsed, at: int) -> bool:
+        """Whether a record of *width* fields and its *tail*, which share a field, make one with all columns.
 
-        Within the first *sure* lines only a sound one does.
+        More separators than that can be commas of the text, unless there is another record here.
+        """
+        extra = width + tail.width - 1 - len(self._columns)
+        may_be_record = self._starts_with_number(self.lines[at]) if self._is_numbered else width == len(self._columns)
+        return extra == 0 or (extra > 0 and not may_be_record and tail.width < len(self._columns))
+
+    def _record(self, at: int) -> ParsedRecord:
+        parsed = self._parser.parse(at)
+        stop, fault = self._extent(at, parsed)
+        if fault is None and parsed.width == len(self._columns):
+            return ParsedRecord(at, stop, *decode(self._columns, parsed.fields, self._encoding))
+        if fault:
+            code, message = fault, FAULTS[fault]
+        else:
+            code = "too_few_fields" if parsed.width < len(self._columns) else "too_many_fields"
+            message = f"{parsed.width:,} fields where the header has {len(self._columns)}"
+        before = [field[:SHOWN].decode(self._encoding, "replace") for field in parsed.fields]
+        return ParsedRecord(at, stop, before, [Error("parse", code, None, None, message)])
+
+    def _extent(self, at: int, parsed: Parsed) -> tuple[int, str | None]:
+        """Where a record ends and its fault; None: at most the number of its fields is wrong."""
+        end = at + parsed.lines
+        if not parsed.is_matched:
+            stop = self._next_start(at, at + _MALFORMED_LINES, parsed.matched)
+            if parsed.fault == "unclosed_quote" and len(self.lines[at]) > MAX_FIELD:
+                return stop, "field_too_large"
+            return stop, parsed.fault if end <= stop else "unclosed_quote"
+        if not self._is_clean(parsed) and (stop := self._next_start(at, end, parsed.matched)) < end:
+            return stop, "unclosed_quote"
+        tail = self.stray_tail(end, parsed.width)
+        return (end, parsed.fault) if tail is None else (tail, "stray_quote")
+
+    def _next_start(self, at: int, end: int, matched: int) -> int:
+        """The line after the malformed record at line *at*: where the next one begins, at the latest *end*.
+
+        Within the first *matched* lines only a clean one does.
         """
         separators, size, row = 0, 0, at + 1
         while True:
-            separators += self.lines[row - 1].count(self._is.mark)
+            separators += self.lines[row - 1].count(self._grammar.mark)
             size += len(self.lines[row - 1])
-            if row == end or size > MAX_RECORD or not self._has(row):
+            if row == end or size > MAX_RECORD or not self._parser.has(row):
                 break
-            if self.holds(row) if row <= at + sure else self._begins(row, separators):
+            if self.is_clean_record(row) if row <= at + matched else self._looks_like_start(row, separators):
                 break
             row += 1
-        while _is_blank(self.lines[row - 1]):
+        while self.lines[row - 1] in LINE_ENDS:
             row -= 1
         return row
 
-    def _begins(self, at: int, separators: int) -> bool:
-        """Whether a record begins at line *at*, behind a damaged one with so many separators.
+    def _is_clean(self, parsed: Parsed) -> bool:
+        return parsed.fault is None and parsed.width == len(self._columns)
 
-        A sound record may. For a damaged one speak a number in the first field, as many separators as there must
-        be, and a quoted field that goes on behind the line; against it, while the record before lacks separators,
-        a quote that closes a field. Lines that could as well be a text of the record before are left to it.
+    def _looks_like_start(self, at: int, separators: int) -> bool:
+        """Whether a record begins at line *at*, after a malformed one with so many separators.
+
+        A clean record does. Of others that might, lines that could as well be a text of the record before are left
+        to it. The examples of the rules below are of three columns.
         """
         line, wanted = self.lines[at], len(self._columns) - 1
-        if _is_blank(line):
+        if line in LINE_ENDS:
             return False
-        is_full, is_wide, closes = (
-            separators >= wanted,
-            line.count(self._is.mark) >= wanted,
-            bool(self._is.closes.match(line)),
-        )
+        return (wanted > 0 and self._resembles_start(line, separators >= wanted)) or self.is_clean_record(at)
+
+    def _resembles_start(self, line: bytes, is_complete: bool) -> bool:
+        """The same for a malformed record; *is_complete*: the one before has all its separators."""
+        if not is_complete and self._closes_quote(line):
+            return False
         if self._is_numbered:
-            seems = bool(self._is.number.match(line)) and (is_full or is_wide or bool(self._is.goes_on.search(line)))
-        else:
-            seems = is_wide or (is_full and bool(self._is.goes_on.search(line)))
-        return (bool(wanted) and seems and (is_full or not closes)) or self.holds(at)
+            is_likely = is_complete or self._has_all_separators(line) or self._opens_quote(line)
+            return is_likely and self._starts_with_number(line)
+        return self._has_all_separators(line) or (is_complete and self._opens_quote(line))
 
-    def holds(self, at: int) -> bool:
-        """Whether a sound record begins at line *at*."""
-        if self._sound.fullmatch(self.lines[at]) and len(self.lines[at]) <= MAX_FIELD:
-            return True
-        scanned = self._scan(at)
-        return scanned.damage is None and scanned.width == len(self._columns)
+    def _starts_with_number(self, line: bytes) -> bool:
+        """A number in the first field, or what is left of one: `8,b`, `"8,b`."""
+        return bool(self._grammar.number.match(line))
 
-    def _has(self, at: int) -> bool:
-        if at == len(self.lines):
-            self.lines += self._more()
-        return at < len(self.lines)
+    def _has_all_separators(self, line: bytes) -> bool:
+        """As many separators as a record has, or more: `8,b,c,d`."""
+        return line.count(self._grammar.mark) >= len(self._columns) - 1
 
+    def _opens_quote(self, line: bytes) -> bool:
+        """The last field is quoted and goes on after the line: `8,"b`."""
+        return bool(self._grammar.opens_quote.search(line))
 
-def _is_blank(line: bytes) -> bool:
-    return line in _LINE_ENDS
-
-
-def scan_header(
-    line: bytes, more: Callable[[], list[bytes]], dialect: Dialect = COMMAS
-) -> tuple[list[bytes], list[str], str]:
-    """The lines of a header that begins with *line*, its names, and what is wrong with it, in words."""
-    scanner = Scanner([line], more, [""] * 10_000, dialect)
-    scanned = scanner.scan_fields(0)
-    names, errors = _decode([""] * len(scanned.fields), scanned.fields, dialect.encoding)
-    damage = _DAMAGE[scanned.damage] if scanned.damage else "".join(e.message for e in errors[:1])
-    return scanner.lines, names, damage
+    def _closes_quote(self, line: bytes) -> bool:
+        """The first lone quote ends a field, which must have begun before: `Street",c`."""
+        return bool(self._grammar.closes_quote.match(line))
 
 
-def _decode(columns: list[str], raw_fields: list[bytes], encoding: str) -> tuple[list[str], list[Error]]:
+def decode(columns: list[str], raw_fields: list[bytes], encoding: str) -> tuple[list[str], list[Error]]:
+    """The fields as text, with an error for each that has bytes of no text."""
+    with suppress(UnicodeDecodeError):  # all at once: as a rule there is no error
+        if len(fields := b"\0".join(raw_fields).decode(encoding).split("\0")) == len(raw_fields):
+            return fields, []
     fields = [raw.decode(encoding, "replace") for raw in raw_fields]
     errors: list[Error] = []
-    for at, text in enumerate(fields):
-        if "\ufffd" in text:
-            try:
-                raw_fields[at].decode(encoding)
-            except UnicodeDecodeError as error:
-                code = "invalid_utf8" if encoding == "utf-8" else "invalid_encoding"
-                message = f"byte {error.start + 1} of the field is not {encoding.upper()}: {error.reason}"
-                errors.append(Error("decode", code, columns[at], _shown(raw_fields[at], encoding), message))
+    for column, raw, text in zip(columns, raw_fields, fields, strict=True):
+        if "\ufffd" not in text and "\0" not in text:
+            continue
+        value = raw[:SHOWN].decode(encoding, "backslashreplace").replace("\0", "\\x00")
+        try:
+            raw.decode(encoding)
+        except UnicodeDecodeError as error:
+            code = "invalid_utf8" if encoding == "utf-8" else "invalid_encoding"
+            message = f"byte {error.start + 1} of the field is not {encoding.upper()}: {error.reason}"
+            errors.append(Error("decode", code, column, value, message))
         if "\0" in text:
-            value = _shown(raw_fields[at], encoding)
-            errors.append(Error("decode", "nul_byte", columns[at], value, "a NUL byte in the field"))
+            errors.append(Error("decode", "nul_byte", column, value, "a NUL byte in the field"))
     return fields, errors
-
-
-def _shown(raw: bytes, encoding: str) -> str:
-    return raw[:SHOWN].decode(encoding, "backslashreplace").replace("\0", "\\x00")

@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import BinaryIO
 
 from foundation.reader.dialect import COMMAS, Dialect
-from foundation.reader.recovery import MAX_FIELD, MAX_RECORD
+from foundation.reader.grammar import MAX_FIELD, MAX_RECORD
 
 FIELD_END, RECORD_END = "\x1f", "\x1e"  # in place of the separators outside quotes; a text with them is odd
 _FIELD_END, _RECORD_END = FIELD_END.encode(), RECORD_END.encode()
@@ -117,21 +117,6 @@ def split(
     while fields.index(RECORD_END, end) == end + width:
         end += width + 1
     return fields[:end], False
-
-
-def count(block: bytes, width: int, dialect: Dialect = COMMAS, parts: list[bytes] | None = None) -> int | None:
-    """How many records `split` finds in a block, told in a third of the time; None where anything is odd."""
-    if width == 1:
-        fields, is_whole = split(block, width, dialect, parts)
-        return len(fields) // 2 if is_whole else None
-    mark = dialect.delimiter.encode()
-    parts, is_whole = _parts(block, mark, parts)
-    lines = b'"'.join(parts[::2]).removesuffix(b"\n").split(b"\n")
-    try:
-        block.decode(dialect.encoding)
-    except UnicodeDecodeError:
-        return None
-    return len(lines) if is_whole and {line.count(mark) for line in lines} == {width - 1} else None
 
 
 def _parts(block: bytes, mark: bytes, parts: list[bytes] | None) -> tuple[list[bytes], bool]:

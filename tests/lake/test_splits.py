@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 import foundation
 from foundation.lake.splits import Part, find, open_reader, settle
 from foundation.reader.reader import Position, Reader
-from foundation.reader.splitter import count, split
 from foundation.schema.source import Source
 from tests.support.fault_score import batches, make_faultless
 
@@ -120,14 +119,6 @@ def test_quotes_may_stand_anywhere(tmp_path_factory, body, size):
     path.write_bytes(b"a,b\n" + body)
 
     require_same(path, Pair.__source__, [size])
-
-
-@many
-@given(st.lists(st.sampled_from(TOKENS), max_size=30).map(b"".join), st.integers(1, 3))
-def test_records_are_counted_as_they_are_split(block, width):
-    fields, is_whole = split(block, width)
-
-    assert not block or count(block, width) == (len(fields) // (width + 1) if is_whole else None)
 
 
 def test_a_range_inside_a_text_of_many_lines_is_gone_through_again(tmp_path):

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from foundation import SOURCES
 from foundation.errors import SourceError
-from foundation.reader.reader import CHUNK_BYTES, Chunk, Place, Position, Reader, reread
-from foundation.reader.recovery import MAX_FIELD, MAX_RECORD
+from foundation.reader.chunk import Chunk, Place, Position
+from foundation.reader.grammar import MAX_FIELD, MAX_RECORD
+from foundation.reader.reader import CHUNK_BYTES, Reader, reread
 from foundation.schema.record import Record
 from foundation.schema.source import Source
 from tests.support.deliveries import SOUND, header, line

@@ -11,18 +11,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foundation.reader.recovery import MAX_FIELD, MAX_RECORD, Scanner, Span, scan_header
+from foundation.errors import SourceError
+from foundation.reader.grammar import MAX_FIELD, MAX_RECORD
+from foundation.reader.header import read_header
+from foundation.reader.layout import Layout
+from foundation.reader.recovery import ParsedRecord, Scanner
+from foundation.reader.splitter import Lines
 
 untimed = settings(deadline=None)  # a busy machine is no fault
 COLUMNS = ["stop_id", "name", "address", "note", "fee", "comment"]
 WITHOUT_NUL = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 
 
-def spans_of(data: bytes, width: int = 6, *, is_numbered: bool = False) -> list[Span]:
-    return Scanner(io.BytesIO(data).readlines(), list, COLUMNS[:width], is_numbered=is_numbered).spans(sys.maxsize)
+def spans_of(data: bytes, width: int = 6, *, is_numbered: bool = False) -> list[ParsedRecord]:
+    return Scanner(io.BytesIO(data).readlines(), list, COLUMNS[:width], is_numbered=is_numbered).records(sys.maxsize)
 
 
-def codes(span: Span) -> list[str]:
+def codes(span: ParsedRecord) -> list[str]:
     return [error.code for error in span.errors]
 
 
@@ -116,7 +121,7 @@ def test_a_line_end_in_quotes_is_read_on_from_what_more_gives():
     lines = [b'1,"b\n']
     scanner = Scanner(lines, iter([[b"B\n"], [b'C",c\n'], []]).__next__, COLUMNS[:3])
 
-    assert scanner.spans(1) == [Span(0, 3, ["1", "b\nB\nC", "c"], [])]
+    assert scanner.records(1) == [ParsedRecord(0, 3, ["1", "b\nB\nC", "c"], [])]
     assert (scanner.used, len(lines)) == (3, 3)
 
 
@@ -127,7 +132,7 @@ def test_a_quote_that_stays_open_is_not_followed_for_ever(line, count):
     supply = repeat(line, count)
     scanner = Scanner([b'1,"b\n'], lambda: list(islice(supply, 1)), COLUMNS[:3])
 
-    span = scanner.spans(1)[0]
+    span = scanner.records(1)[0]
 
     assert codes(span) == ["unclosed_quote"]
     assert sum(map(len, scanner.lines)) < MAX_RECORD + 2 * len(line)
@@ -138,7 +143,7 @@ def test_a_look_behind_a_record_ends_at_a_large_line():
     large = b"a" * MAX_FIELD + b",b\n"
     scanner = Scanner([b"1,b,c\n"], lambda: [large], COLUMNS[:3])
 
-    assert scanner.spans(1) == [Span(0, 1, ["1", "b", "c"], [])]
+    assert scanner.records(1) == [ParsedRecord(0, 1, ["1", "b", "c"], [])]
     assert len(scanner.lines) == 2
 
 
@@ -181,9 +186,17 @@ def test_damaged_records_one_after_the_other_are_told_apart(data, found):
 
 
 def test_a_header_has_names_or_a_reason():
-    assert scan_header(b'"a\n', iter([[b'A",b\n']]).__next__) == ([b'"a\n', b'A",b\n'], ["a\nA", "b"], "")
-    assert scan_header(b"a,b\xff\n", list)[2] == "byte 2 of the field is not UTF-8: invalid start byte"
-    assert scan_header(b'a"b\n', list)[2].startswith("a quote where none may be")
+    lines = Lines(io.BytesIO(b'\n"a\nA",b\n1,2\n'))
+    header = read_header(lines, "x.csv", Layout())
+
+    assert (header.lines, header.names, header.positions) == ([b"\n", b'"a\n', b'A",b\n'], ["a\nA", "b"], [0, 1])
+    assert lines.one() == b"1,2\n"
+    for line, words in (
+        (b"a,b\xff\n", "byte 2 of the field is not UTF-8: invalid start byte"),
+        (b'a"b\n', "a quote where"),
+    ):
+        with pytest.raises(SourceError, match=words):
+            read_header(Lines(io.BytesIO(line)), "x.csv", Layout())
 
 
 @untimed
@@ -242,7 +255,7 @@ def separators(record: bytes) -> Iterator[int]:
     return (at for at, byte in enumerate(record) if byte == ord(",") and record[:at].count(b'"') % 2 == 0)
 
 
-def wrongly_read(rows: list[list[str]], style: dict[str, Any], number: int, damaged: bytes) -> list[Span]:
+def wrongly_read(rows: list[list[str]], style: dict[str, Any], number: int, damaged: bytes) -> list[ParsedRecord]:
     """What comes of the table when a record is damaged; nothing if just that one is refused, in its place."""
     parts = [written([row], **style) for row in rows]
     parts[number] = damaged

@@ -10,7 +10,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from foundation.reader.dialect import COMMAS, Dialect
-from foundation.reader.recovery import Scanner, Span
+from foundation.reader.recovery import ParsedRecord, Scanner
 from foundation.reader.splitter import RECORD_END, split
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('a,"\r\n\x1e\x1f'), max_size=6)
@@ -29,8 +29,8 @@ def records(block: bytes, width: int, dialect: Dialect = COMMAS) -> list[list[st
     return [fields[at : at + width] for at in range(0, len(fields), width + 1)]
 
 
-def spans_of(block: bytes, width: int, dialect: Dialect = COMMAS) -> list[Span]:
-    return Scanner(io.BytesIO(block).readlines(), list, ["a"] * width, dialect).spans(sys.maxsize)
+def spans_of(block: bytes, width: int, dialect: Dialect = COMMAS) -> list[ParsedRecord]:
+    return Scanner(io.BytesIO(block).readlines(), list, ["a"] * width, dialect).records(sys.maxsize)
 
 
 def carefully(block: bytes, width: int) -> list[list[str] | None]:

@@ -121,8 +121,8 @@ def test_a_field_may_have_four_mebibytes_and_no_more(clean, tmp_path, score, chu
     ("module", "sound", "broken"),
     [
         ("reader/splitter.py", "not _are_separators(parts[::2], mark)", "False"),
-        ("reader/reader.py", "self.start.line + first + 1,", "self.start.line + first + 2,"),
-        ("reader/recovery.py", "self.holds(row) if row <= at + sure else", ""),
+        ("reader/chunk.py", "self.start.line + first + 1,", "self.start.line + first + 2,"),
+        ("reader/recovery.py", "self.is_clean_record(row) if row <= at + matched else", ""),
         ("schema/validator.py", "[text or None for", '[text if text not in ("", "NA") else None for'),
         ("schema/types.py", '"-?[0-9]+"', '".*[0-9].*"'),
         ("store/writer.py", "in self._same_file", "in ()"),
