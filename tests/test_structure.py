@@ -47,7 +47,6 @@ ONE_TECHNOLOGY = {
 
 TOO_LONG = {
     "lake.load",
-    "reader.reader",
 }  # modules and functions that are still to be divided
 
 
