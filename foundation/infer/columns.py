@@ -19,7 +19,7 @@ from foundation.reader.reader import Damaged, Reader
 from foundation.schema.formats import Format, guess
 from foundation.schema.source import Column
 from foundation.schema.validator import reader_of
-from foundation.store.database import scratch, told
+from foundation.store.database import scratch, translate_sqlite_errors
 
 WORDS = 20  # different values of a column that are kept
 _BATCH = 1_000  # records or different values at a time
@@ -108,7 +108,7 @@ class Survey:
         self.first_damaged: Damaged | None = None
         self._connection = scratch()
         try:
-            with Reader(path, Layout(dialect=dialect)) as reader, told(path):
+            with Reader(path, Layout(dialect=dialect)) as reader, translate_sqlite_errors(path):
                 self.header = reader.header
                 self._fill(reader)
             if not self.records:
@@ -153,7 +153,7 @@ class Survey:
         return facts
 
     def _values(self, at: int) -> Iterable[list[tuple[str, int]]]:
-        with told(self._path):
+        with translate_sqlite_errors(self._path):
             cursor = self._connection.execute(
                 f"SELECT c{at}, count(*) FROM file WHERE c{at} <> '' GROUP BY 1 ORDER BY 1"
             )
@@ -162,7 +162,7 @@ class Survey:
 
     def moments(self, at: int) -> int:
         """How many different values a column of timestamps has: `T` and a space in one are the same."""
-        with told(self._path):
+        with translate_sqlite_errors(self._path):
             sql = f"SELECT count(DISTINCT replace(c{at}, 'T', ' ')) FROM file WHERE c{at} <> ''"
             return int(self._connection.execute(sql).fetchone()[0])
 
@@ -172,14 +172,14 @@ class Survey:
         for one, other in combinations(full, 2):
             if one.distinct * other.distinct >= self.records:
                 sql = f"SELECT 1 FROM file GROUP BY c{one.at}, c{other.at} HAVING count(*) > 1 LIMIT 1"
-                with told(self._path):
+                with translate_sqlite_errors(self._path):
                     if not self._connection.execute(sql).fetchone():
                         return one, other
         return None
 
     def strangers(self, at: int, keys: Iterable[Sequence[str]]) -> tuple[int, str]:
         """How many values of a column are none of these keys, and the first of them."""
-        with told(self._path):
+        with translate_sqlite_errors(self._path):
             self._connection.execute("CREATE TEMP TABLE keys (key TEXT PRIMARY KEY) WITHOUT ROWID")
             self._connection.executemany("INSERT OR IGNORE INTO keys VALUES (?)", keys)
             sql = f"SELECT count(*), min(c{at}) FROM file WHERE c{at} <> '' AND c{at} NOT IN (SELECT key FROM keys)"

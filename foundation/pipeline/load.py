@@ -24,7 +24,7 @@ from foundation.schema.files import left_out_warnings, paths_of
 from foundation.schema.source import Source, in_order
 from foundation.schema.validator import Row
 from foundation.store import counts, ledger, rejects
-from foundation.store.database import Connection, Store, quote, told
+from foundation.store.database import Connection, Store, quote, translate_sqlite_errors
 from foundation.store.ledger import Load
 from foundation.store.references import known_parents
 from foundation.store.writer import TableWriter
@@ -304,7 +304,7 @@ def _count_rows(store: Store, source: Source, load: Load, profile: Profile, befo
     """Build the indexes, complete the profile and count the rows, as the ledger says; of a large load side by side."""
 
     def count(opened: AbstractContextManager[Any]) -> counts.Counted:
-        with told(store.path), opened as connection:
+        with translate_sqlite_errors(store.path), opened as connection:
             _complete_profile(connection, source, load, profile, before)
             return counts.count_rows(connection, source, load)
 

@@ -19,7 +19,7 @@ from foundation.schema.formats import Format
 from foundation.schema.source import Column, Source, in_order
 from foundation.schema.validator import Value, judge
 from foundation.store import counts, ledger, rejects
-from foundation.store.database import Store, connect, quote, told
+from foundation.store.database import Store, connect, quote, translate_sqlite_errors
 from foundation.store.ledger import Load
 from foundation.store.writer import TableWriter
 
@@ -101,7 +101,7 @@ class _Move:
             ledger.save_chunk(
                 self.store, load, Chunk.of_rows([], []), records=load.read, seconds=load.seconds, rss_bytes=0
             )
-            with told(self.store.path):
+            with translate_sqlite_errors(self.store.path):
                 counted = counts.count_rows(self.store.connection, self.source, load)
             counts.save_counts(self.store, self.source, load, counted)
             counts.save_profile(self.store, load, self.profiles[load.load_id].packed())

@@ -17,7 +17,7 @@ from foundation.reader.reader import Chunk, Reader
 from foundation.schema.checks import Dialect
 from foundation.schema.source import Source
 from foundation.schema.validator import Row
-from foundation.store.database import connect, told
+from foundation.store.database import connect, translate_sqlite_errors
 from foundation.store.ledger import Checkpoint, find_checkpoint
 
 if TYPE_CHECKING:
@@ -109,14 +109,14 @@ class SQLiteEngine:
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         """As `Engine.rows`."""
-        with told(self.path):
+        with translate_sqlite_errors(self.path):
             return self.connection.execute(sql, parameters)
 
     def chunks(self, sql: str, values: Sequence[Any], size: int) -> Iterator[list[Row]]:
         """As `Engine.chunks`: from a connection of their own, inside `snapshot` from that one."""
         own = self.connection
         shared = nullcontext(own) if own.in_transaction else closing(connect(self.path, read_only=True))
-        with shared as connection, told(self.path):
+        with shared as connection, translate_sqlite_errors(self.path):
             cursor = connection.execute(sql, values)
             while rows := cursor.fetchmany(size):
                 yield rows

@@ -5,7 +5,7 @@ locks that SQLite holds on the file, and a commit can be lost (sqlite.org/howtoc
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -36,28 +36,29 @@ def now() -> str:
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Turn what SQLite reports into a StoreError that names the file."""
+def translate_sqlite_errors(path: Path) -> Iterator[None]:
+    """Raise what SQLite reports as a StoreError that names the file and says what to do."""
     try:
         yield
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {error}; {_remedy(error)}") from error
 
 
+_REMEDIES = {  # by the beginning of SQLite's name for the error
+    "SQLITE_FULL": "make room and run the same command again, it goes on where it stopped",
+    "SQLITE_IOERR": "look at the disk, then run the same command again, it goes on where it stopped",
+    "SQLITE_READONLY": "make the file and its folder writable",
+    "SQLITE_CANTOPEN": "the folder must be there, and it and the file be readable and writable",
+    "SQLITE_BUSY": "another program is writing to it; wait until it is done",
+    "SQLITE_NOTADB": "name a database that foundation made, or a new file",
+    "SQLITE_CORRUPT": "look at the disk; if the file is damaged, restore it or load the files into a new one",
+    "": "the database is as it was before",
+}
+
+
 def _remedy(error: sqlite3.Error) -> str:
     name = getattr(error, "sqlite_errorname", "")
-    for begin, remedy in {
-        "SQLITE_FULL": "make room and run the same command again, it goes on where it stopped",
-        "SQLITE_IOERR": "look at the disk, then run the same command again, it goes on where it stopped",
-        "SQLITE_READONLY": "make the file and its folder writable",
-        "SQLITE_CANTOPEN": "the folder must be there, and it and the file be readable and writable",
-        "SQLITE_BUSY": "another program is writing to it; wait until it is done",
-        "SQLITE_NOTADB": "name a database that foundation made, or a new file",
-        "SQLITE_CORRUPT": "look at the disk; if the file is damaged, restore it or load the files into a new one",
-    }.items():
-        if name.startswith(begin):
-            return remedy
-    return "the database is as it was before"
+    return next(remedy for beginning, remedy in _REMEDIES.items() if name.startswith(beginning))
 
 
 def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
@@ -71,7 +72,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         raise StoreError(f"{path}: no such database; make it with foundation ingest DATA --db {path}")
     if not path.parent.is_dir():
         raise StoreError(f"{path}: the folder {path.parent} does not exist; make it first")
-    with told(path):
+    with translate_sqlite_errors(path):
         mode = "ro" if read_only else "rwc"
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=10
@@ -88,7 +89,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
 
 def scratch() -> sqlite3.Connection:
-    """A connection to a database of its own, in a file without a name that goes with it."""
+    """A connection to a private temporary database that is deleted on close."""
     connection = sqlite3.connect("", isolation_level=None)
     for pragma in ("journal_mode = OFF", "synchronous = OFF", "temp_store = FILE", "cache_size = -16000"):
         connection.execute(f"PRAGMA {pragma}")
@@ -121,7 +122,7 @@ class Store:
         with ExitStack() as undone:
             undone.callback(self.connection.close)
             self._lock = undone.enter_context(write_lock(path, wait_s=wait_s))
-            with told(path):
+            with translate_sqlite_errors(path):
                 self._prepare()
             undone.pop_all()
 
@@ -131,13 +132,13 @@ class Store:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(StoreError) if error else nullcontext():  # what went wrong first is to be told
+        with suppress(StoreError) if error else nullcontext():  # the first error is the one to show
             self.close()
 
     def close(self) -> None:
         """Bring everything into the one file, on the disk, and let others write."""
         try:
-            with told(self.path):
+            with translate_sqlite_errors(self.path):
                 self.connection.execute("PRAGMA busy_timeout = 1000")  # who reads for longer leaves it to the next load
                 self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
@@ -152,9 +153,9 @@ class Store:
             raise StoreError(f"{self.path}: no write-ahead log is possible there; use a local disk")
         self.connection.execute("PRAGMA synchronous = NORMAL")
         self.connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
-        if not self.connection.execute("SELECT 1 FROM sqlite_schema WHERE name = '_runs'").fetchone():
+        if not self.has("_runs"):
             with self.transaction():
-                for statement in _statements(files("foundation.store").joinpath("schema.sql").read_text("utf-8")):
+                for statement in _ledger_statements():
                     self.connection.execute(statement)
                 self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 self.connection.execute(f"PRAGMA user_version = {_LEDGER_VERSION}")
@@ -165,7 +166,7 @@ class Store:
         if self.connection.in_transaction:
             yield
             return
-        with told(self.path):
+        with translate_sqlite_errors(self.path):
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -177,61 +178,54 @@ class Store:
 
     def execute(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> sqlite3.Cursor:
         """One statement on the connection."""
-        with told(self.path):
+        with translate_sqlite_errors(self.path):
             return self.connection.execute(sql, parameters)
 
     def prepare(self, source: Source) -> None:
         """Make the source's table if it is not there; an empty one gets its indexes after its rows.
 
-        Raises SchemaError that tells the differences when the table was made from another declaration.
+        Raises SchemaError with the differences when the table was made from another declaration.
         """
-        if found := self.differences(source):
+        if differences := self.differences(source):
             raise SchemaError(
-                f"{self.path}: the table {source.name} was made from another declaration: {'; '.join(found)}. Carry it "
-                f"over with foundation migrate --db {self.path}, --dry-run to see what comes of it"
+                f"{self.path}: the table {source.name} was made from another declaration: {'; '.join(differences)}. "
+                f"Carry it over with foundation migrate --db {self.path}, --dry-run to see what comes of it"
             )
         with self.transaction():
             if not self.has(source.name):
                 self.execute(table_sql(source))
-            if not self.execute(f"SELECT 1 FROM {quote(source.name)} LIMIT 1").fetchone():
+            if not self.exists(f"SELECT 1 FROM {quote(source.name)}"):
                 for name, _ in index_sql(source):
                     self.execute(f"DROP INDEX IF EXISTS {quote(name)}")
 
+    def exists(self, sql: str, parameters: Sequence[Any] = ()) -> bool:
+        """Whether a SELECT finds any row."""
+        return self.execute(sql, parameters).fetchone() is not None
+
     def has(self, table: str) -> bool:
         """Whether there is such a table."""
-        return self.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone() is not None
+        return self.exists("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,))
 
     def differences(self, source: Source) -> list[str]:
         """In words how the source is declared otherwise than the table that is there."""
-        found = self.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (source.name,)).fetchone()
-        if not found or found[0] == table_sql(source):
+        row = self.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (source.name,)).fetchone()
+        if not row or row[0] == table_sql(source):
             return []
         with closing(scratch()) as connection:
             connection.execute(table_sql(source))
-            wanted = _columns(connection, source.name)
-        there = _columns(self.connection, source.name)
-        before = {name: old for name in wanted if (old := name if name in there else source.renamed.get(name)) in there}
-        return [
-            *(f"{name} is new ({_in_words(column)})" for name, column in wanted.items() if name not in before),
-            *(f"{name} is gone" for name in there if name not in before.values()),
-            *(f"{name} was called {old}" for name, old in before.items() if name != old),
-            *(
-                f"{name} is {_in_words(wanted[name])} now, and was {_in_words(there[old])}"
-                for name, old in before.items()
-                if wanted[name] != there[old]
-            ),
-        ] or ["the columns stand in another order"]
+            declared = _columns(connection, source.name)
+        return _differences(_columns(self.connection, source.name), declared, source.renamed)
 
     @contextmanager
     def rebuilding(self) -> Iterator[None]:
-        """One transaction in which tables may be taken away and made anew; references are seen to at its end.
+        """One transaction in which tables may be dropped and made anew; references are checked at its end.
 
-        Meanwhile SQLite refuses no row for its references: `is_rebuilding` tells who stores rows to look for himself.
+        Until then SQLite refuses no row for its references: `is_rebuilding` tells the writer to check them.
         """
         self.is_rebuilding = True
         self.execute("PRAGMA legacy_alter_table = ON")  # references to a table that is renamed stay as they are
         try:
-            with self.unchecked(), self.transaction():
+            with self.foreign_keys_off(), self.transaction():
                 yield
                 if broken := self.execute("PRAGMA foreign_key_check").fetchone():
                     raise SchemaError(
@@ -243,8 +237,8 @@ class Store:
             self.is_rebuilding = False
 
     @contextmanager
-    def unchecked(self) -> Iterator[None]:
-        """SQLite refuses no row for its references: who stores rows has to look for himself."""
+    def foreign_keys_off(self) -> Iterator[None]:
+        """SQLite refuses no row for its references: the caller must check them."""
         self.execute("PRAGMA foreign_keys = OFF")
         try:
             yield
@@ -253,15 +247,12 @@ class Store:
 
     def build_indexes(self, source: Source, *, is_large: bool = False) -> None:
         """Make the declared indexes that are not there; of a large table one by one, or their log would be long."""
-        statements = [sql for _, sql in index_sql(source)]
-        with self._sparing() if is_large else nullcontext():
-            for some in [[sql] for sql in statements] if is_large else [statements]:
-                with self.transaction():
-                    for sql in some:
-                        self.execute(sql)
+        with self._small_cache() if is_large else self.transaction():
+            for _, sql in index_sql(source):
+                self.execute(sql)
 
     @contextmanager
-    def _sparing(self) -> Iterator[None]:
+    def _small_cache(self) -> Iterator[None]:
         """Keep few pages in memory: the entries of an index are sorted in as much, and no slower."""
         self.execute("PRAGMA shrink_memory")
         self.execute(f"PRAGMA cache_size = {_SORT_CACHE}")
@@ -277,27 +268,43 @@ class Store:
         return connection
 
 
-def _statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one: `executescript` would commit what is open."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
+def _ledger_statements() -> list[str]:
+    """The statements that make the tables of the ledger, one by one: `executescript` would commit what is open."""
+    return files("foundation.store").joinpath("schema.sql").read_text("utf-8").split(";\n")
 
 
-def _columns(connection: sqlite3.Connection, table: str) -> dict[str, tuple[Any, ...]]:
-    """For each column its type, whether it is required, its place in the key, and the table that it refers to."""
+_Columns = dict[str, tuple[Any, ...]]  # by name: type, whether it is required, position in the key, parent
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> _Columns:
     parents = dict(connection.execute('SELECT "from", "table" FROM pragma_foreign_key_list(?)', (table,)))
     listed = connection.execute('SELECT name, type, "notnull", pk FROM pragma_table_info(?)', (table,))
-    return {name: (*told, parents.get(name)) for name, *told in listed if name not in ("_load", "_record")}
+    return {name: (*rules, parents.get(name)) for name, *rules in listed if name not in ("_load", "_record")}
+
+
+def _differences(there: _Columns, declared: _Columns, renamed: Mapping[str, str]) -> list[str]:
+    former = {name: old for name in declared if (old := name if name in there else renamed.get(name)) in there}
+    return [
+        *(f"{name} is new ({_in_words(column)})" for name, column in declared.items() if name not in former),
+        *(f"{name} is gone" for name in there if name not in former.values()),
+        *(f"{name} was called {old}" for name, old in former.items() if name != old),
+        *(
+            f"{name} is {_in_words(declared[name])} now, and was {_in_words(there[old])}"
+            for name, old in former.items()
+            if declared[name] != there[old]
+        ),
+    ] or ["the columns stand in another order"]
 
 
 def _in_words(column: tuple[Any, ...]) -> str:
     kind, required, key, parent = column
-    told = [kind, "required" if required else "optional", "key" if key else "", f"refers to {parent}" if parent else ""]
-    return ", ".join(filter(None, told))
+    words = [
+        kind,
+        "required" if required else "optional",
+        "key" if key else "",
+        f"refers to {parent}" if parent else "",
+    ]
+    return ", ".join(filter(None, words))
 
 
 def table_sql(source: Source) -> str:
@@ -318,11 +325,6 @@ def table_sql(source: Source) -> str:
 
 def index_sql(source: Source) -> list[tuple[str, str]]:
     """Name and statement of each declared index."""
-    named = [(f"idx_{source.name}_{'_'.join(columns)}", columns) for columns in source.indexes]
-    return [
-        (
-            name,
-            f"CREATE INDEX IF NOT EXISTS {quote(name)} ON {quote(source.name)} ({', '.join(map(quote, columns))})",
-        )
-        for name, columns in named
-    ]
+    named = {f"idx_{source.name}_{'_'.join(columns)}": ", ".join(map(quote, columns)) for columns in source.indexes}
+    create, table = "CREATE INDEX IF NOT EXISTS", quote(source.name)
+    return [(name, f"{create} {quote(name)} ON {table} ({columns})") for name, columns in named.items()]

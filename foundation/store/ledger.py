@@ -169,11 +169,10 @@ def find_checkpoint(
 
 def is_overtaken(store: Store, load: Load) -> bool:
     """Whether another file of this source was read since the load began: its rows may belong to that one now."""
-    found = store.execute(
-        "SELECT 1 FROM _loads JOIN _chunks USING (load_id) WHERE source = ? AND origin <> ? AND load_id > ? LIMIT 1",
+    return store.exists(
+        "SELECT 1 FROM _loads JOIN _chunks USING (load_id) WHERE source = ? AND origin <> ? AND load_id > ?",
         (load.source, load.origin, load.load_id),
-    ).fetchone()
-    return found is not None
+    )
 
 
 def is_settled(store: Store, load: Load, at: Position) -> bool:
@@ -182,31 +181,23 @@ def is_settled(store: Store, load: Load, at: Position) -> bool:
     A last record that is malformed may have been half of one, and a quote that was never closed may be closed there.
     """
     # CROSS and the plus: SQLite would look at all errors of that stage that there ever were.
-    found = store.execute(
+    return not store.exists(
         """
         SELECT 1 FROM _loads CROSS JOIN _rejects USING (load_id) CROSS JOIN _errors USING (reject_id)
-        WHERE origin = ? AND kind = 'file' AND +stage = 'parse' AND (record = ? OR code = 'unclosed_quote') LIMIT 1
+        WHERE origin = ? AND kind = 'file' AND +stage = 'parse' AND (record = ? OR code = 'unclosed_quote')
         """,
         (load.origin, at.record),
-    ).fetchone()
-    return found is None
+    )
 
 
 def save_chunk(store: Store, load: Load, chunk: Chunk, *, records: int, seconds: float, rss_bytes: int) -> None:
     """Count a step of *records* and write the checkpoint at the end of *chunk*, inside the open transaction."""
+    size = chunk.end.byte - chunk.start.byte
     store.execute(
         """
         INSERT INTO _chunks (load_id, records, bytes, seconds, rss_bytes, record_end, line_end, byte_end, digest)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
         """,
-        (
-            load.load_id,
-            records,
-            chunk.end.byte - chunk.start.byte,
-            seconds,
-            rss_bytes,
-            *chunk.end,
-            chunk.digest,
-        ),
+        (load.load_id, records, size, seconds, rss_bytes, *chunk.end, chunk.digest),
     )
     save_load(store, load)

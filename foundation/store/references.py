@@ -87,7 +87,7 @@ def known_parents(store: Store, source: Source, size: int) -> Iterator[Parents |
     if size < _WORTH_IT or not references or source.name in references.values():
         yield None
     elif (parents := Parents(store, references, size // _BYTES_A_KEY)).are_known:
-        with store.unchecked():
+        with store.foreign_keys_off():
             yield parents
     else:
         yield None

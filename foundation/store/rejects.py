@@ -64,7 +64,7 @@ def waive_superseded(store: Store, load: Load, *, only_files: bool = False) -> N
     With *only_files* those of refused files alone: nothing new is known of the records.
     """
     of_file = (load.source, load.path, load.origin)
-    if not store.execute("SELECT 1 FROM _loads WHERE source = ? AND path = ? AND origin <> ?", of_file).fetchone():
+    if not store.exists("SELECT 1 FROM _loads WHERE source = ? AND path = ? AND origin <> ?", of_file):
         return  # there is no earlier version
     store.execute(
         f"""

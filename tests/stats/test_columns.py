@@ -3,7 +3,6 @@
 import signal
 from dataclasses import replace
 from functools import partial
-from importlib.resources import files
 from itertools import count
 
 import pytest
@@ -13,7 +12,7 @@ from foundation.cli import main
 from foundation.delivery.sample import write_sample
 from foundation.pipeline.migrate import migrate
 from foundation.stats import overview as stats
-from foundation.store import database
+from foundation.store.database import Store
 from tests.support.deliveries import append, line, write_delivery, write_file
 from tests.support.inspection import query
 from tests.support.loading import ingest, tuned
@@ -195,13 +194,14 @@ def test_what_was_released_and_repaired_is_told_of(tmp_path, db):
     assert not described(db)["orders"]
 
 
-def test_a_database_made_before_figures_were_kept_is_read(delivery, db, monkeypatch):
-    ledger = files("foundation.store").joinpath("schema.sql").read_text("utf-8")
-    assert "value   ANY" in ledger
-    statements = database._statements
-    monkeypatch.setattr(database, "_statements", lambda script: statements(script.replace(" ANY ", " INTEGER ")))
+def test_a_database_made_before_figures_were_kept_is_read(delivery, db):
+    with Store(db) as store:
+        (made,) = store.execute("SELECT sql FROM sqlite_schema WHERE name = '_stats'").fetchone()
+        store.execute("DROP TABLE _stats")
+        store.execute(made.replace(" ANY ", " INTEGER "))
     ingest(delivery, db)
 
+    assert " ANY " in made
     assert set(query(db, "SELECT DISTINCT kind FROM _stats")) == {"check"}
     assert set(described(db).values()) == {False}
 
