@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from textwrap import wrap
 
 from foundation.errors import visible
-from foundation.infer.columns import WORDS, Facts
+from foundation.infer.columns import WORDS, ColumnFacts
 from foundation.schema.formats import Format
 from foundation.schema.record import Record
 from foundation.schema.source import Source, with_parents
@@ -22,7 +22,7 @@ _TIMES = {"datetime", "date"}
 class Field:
     """A column as it will be declared; *form* is a format of its type, *parent* the table that it refers to."""
 
-    facts: Facts
+    facts: ColumnFacts
     name: str
     kind: str = "str"
     form: Format | None = None
@@ -39,15 +39,47 @@ class Field:
         return not self.is_key and self.facts.empty + blank > 0
 
     @property
-    def is_text(self) -> bool:
-        """Whether it is declared as a text of any words."""
-        return self.kind == "str" and not self.vocabulary
-
-    @property
     def is_indexed(self) -> bool:
         """Whether one would look for records by it."""
         is_small = 1 < self.facts.distinct <= min(WORDS, self.facts.filled // 2) and self.facts.longest <= 40
         return not self.is_key and bool(self.parent or self.kind in _TIMES or (is_small and self.kind != "float"))
+
+    def lines(self, prefix: str) -> Iterator[str]:
+        """Its declaration, the doubts before it; *prefix* is that of the names of types of times."""
+        yield from _comments(self.doubts, "    ")
+        declared = (
+            f"    {self.name}: {self._annotation(prefix)}{' | None' if self.is_optional else ''}{self._default()}"
+        )
+        facts = self.facts
+        evidence = self.evidence or ([f"{facts.distinct:,} different"] if facts.filled else [])
+        empty = [f"{facts.empty:,} of {facts.records:,} empty"] if facts.empty else []
+        blank = [f"{facts.blank:,} hold white space only"] if facts.blank else []
+        comment = "; ".join([*evidence, *empty, *blank])
+        if len(declared) + len(comment) < _WIDTH:
+            yield f"{declared}  # {comment}" if comment else declared
+        else:
+            yield from _comments([comment], "    ", "")
+            yield declared
+
+    def _annotation(self, prefix: str) -> str:
+        kind = prefix + self.kind if self.kind in _TIMES else self.kind
+        if self.form:
+            return f"Annotated[{kind}, Format({_quoted(self.form.pattern)})]"
+        if not self.vocabulary:
+            return kind
+        words = [_quoted(word) for word in self.vocabulary]
+        if len(", ".join(words)) < _WIDTH - 40:
+            return f"Literal[{', '.join(words)}]"
+        return "Literal[\n        " + ",\n        ".join(words) + ",\n    ]"
+
+    def _default(self) -> str:
+        options = [f"alias={_quoted(self.facts.header)}"] if self.name != self.facts.header else []
+        fit = self.facts.fitting()
+        if self.kind == "int" and (self.is_key or self.parent) and fit and fit.min > 0:
+            options.append("gt=0")
+        if not options:
+            return " = None" if self.is_optional else ""
+        return f" = Field({', '.join(['None'] * self.is_optional + options)})"
 
 
 @dataclass
@@ -60,15 +92,14 @@ class Proposal:
     fields: list[Field]
     doubts: list[str]
     known: Sequence[Source]
-    written: Mapping[str, str]  # keywords of the class that tell how its files are called and written; empty: as usual
+    written: Mapping[str, str]  # keywords of the class that say how its files are called and written; empty: as usual
 
     def text(self) -> str:
         """The Python text: a docstring, imports, the class."""
-        hides = bool(_TIMES & {one.name for one in self.fields})  # a field of such a name would hide the type
-        prefix = "dt." if hides else ""
-        body = "\n".join(line for one in self.fields for line in _lines(one, self.records, prefix))
+        hides = bool(_TIMES & {field.name for field in self.fields})  # a field of such a name would hide the type
+        body = "\n".join(line for field in self.fields for line in field.lines("dt." if hides else ""))
         title = f'"""Drafted from {self._title}, {self.records:,} records; what is not sure is marked `doubt`."""'
-        imports = "\n\n".join(filter(None, [*_imports(body, hides=hides), "\n".join(self._parents(body))]))
+        imports = "\n\n".join(filter(None, [*_imports(body, hides=hides), "\n".join(self._imports_of_ours(body))]))
         return f"{title}\n\n{imports}\n\n\n{self._head()}{body}\n"
 
     @property
@@ -76,30 +107,31 @@ class Proposal:
         return visible(self.file_name, 60).replace("\\", "\\\\").replace('"', "'")
 
     def _head(self) -> str:
-        keys = ", ".join(_quoted(one.name) for one in self.fields if one.is_key)
-        name = "".join(part.capitalize() for part in singular(self.table).split("_"))
-        name = f"{name}_" if keyword.iskeyword(name) or name in _USED else name
-        references = {one.name: one.parent for one in self.fields if one.parent}
-        indexes = [f"({_quoted(one.name)},)," for one in self.fields if one.is_indexed]
-        lines = [*_comments(self.doubts, ""), f"class {name}(", "    Record,"]
-        lines += [f"    table={_quoted(self.table)},", f"    key=({keys})," if ", " in keys else f"    key={keys},"]
-        lines += [f"    {name}={_quoted(value)}," for name, value in self.written.items() if value]
+        """The class without its fields."""
+        keys = ", ".join(_quoted(field.name) for field in self.fields if field.is_key)
+        written = {name: _quoted(value) for name, value in self.written.items() if value}
+        options = {"table": _quoted(self.table), "key": f"({keys})" if ", " in keys else keys, **written}
+        references = [f"{_quoted(field.name)}: {_quoted(field.parent)}" for field in self.fields if field.parent]
         if references:
-            told = ", ".join(f"{_quoted(column)}: {_quoted(table)}" for column, table in references.items())
-            lines.append(f"    references={{{told}}},")
-        if indexes:
+            options["references"] = f"{{{', '.join(references)}}}"
+        lines = [*_comments(self.doubts, ""), f"class {self._class_name()}(", "    Record,"]
+        lines += [f"    {name}={value}," for name, value in options.items()]
+        if indexes := [f"({_quoted(field.name)},)," for field in self.fields if field.is_indexed]:
             lines.append("    indexes=[  # keep those by which you look for records: each makes a load longer")
-            lines += [f"        {line}" for line in wrap(" ".join(indexes), _WIDTH - 8)]
-            lines.append("    ],")
+            lines += [f"        {line}" for line in wrap(" ".join(indexes), _WIDTH - 8)] + ["    ],"]
         return "\n".join([*lines, "):", f'    """A record of {self._title}."""', "", ""])
 
-    def _parents(self, body: str) -> Iterator[str]:
-        """Where the classes come from that it stands on."""
+    def _class_name(self) -> str:
+        name = "".join(part.capitalize() for part in singular(self.table).split("_"))
+        return f"{name}_" if keyword.iskeyword(name) or name in _USED else name
+
+    def _imports_of_ours(self, body: str) -> Iterator[str]:
+        """The imports of this package, and of the classes that it refers to, or where they are."""
         yield f"from foundation import {'Format, ' * ('Format(' in body)}Record"
-        wanted = {name for one in self.fields if one.parent for name in with_parents(self.known, [one.parent])}
-        homes = [source.home for source in self.known if source.name in wanted]
+        parents = {name for field in self.fields if field.parent for name in with_parents(self.known, [field.parent])}
+        homes = sorted(source.home for source in self.known if source.name in parents)
         for module in dict.fromkeys(home.partition(":")[0] for home in homes if ":" in home):
-            names = sorted(home.partition(":")[2] for home in homes if home.startswith(f"{module}:"))
+            names = [home.partition(":")[2] for home in homes if home.startswith(f"{module}:")]
             yield f"from {module} import {', '.join(names)}  # what it refers to"
         for home in dict.fromkeys(home for home in homes if ":" not in home):
             yield f"# It refers to classes of {visible(home)}: put it there, behind them."
@@ -115,43 +147,6 @@ def _imports(body: str, *, hides: bool) -> Iterator[str]:
     yield "from pydantic import Field" * ("= Field(" in body)
 
 
-def _lines(one: Field, records: int, prefix: str) -> Iterator[str]:
-    """The lines of a field, its doubts before it."""
-    yield from _comments(one.doubts, "    ")
-    declared = f"    {one.name}: {_kind(one, prefix)}{' | None' if one.is_optional else ''}{_default(one)}"
-    different = [f"{one.facts.distinct:,} different"] if one.facts.filled else []
-    missing = [f"{one.facts.empty:,} of {records:,} empty"] if one.facts.empty else []
-    blank = [f"{one.facts.blank:,} hold white space only"] if one.facts.blank else []
-    evidence = "; ".join([*(one.evidence or different), *missing, *blank])
-    if len(declared) + len(evidence) < _WIDTH:
-        yield f"{declared}  # {evidence}" if evidence else declared
-    else:
-        yield from _comments([evidence], "    ", "")
-        yield declared
-
-
-def _kind(one: Field, prefix: str) -> str:
-    kind = prefix + one.kind if one.kind in _TIMES else one.kind
-    if one.form:
-        return f"Annotated[{kind}, Format({_quoted(one.form.pattern)})]"
-    if not one.vocabulary:
-        return kind
-    words = ", ".join(map(_quoted, one.vocabulary))
-    if len(words) < _WIDTH - 40:
-        return f"Literal[{words}]"
-    return "Literal[\n        " + ",\n        ".join(map(_quoted, one.vocabulary)) + ",\n    ]"
-
-
-def _default(one: Field) -> str:
-    given = [f"alias={_quoted(one.facts.header)}"] if one.name != one.facts.header else []
-    least = one.facts.fitting()
-    if one.kind == "int" and (one.is_key or one.parent) and least and least.least > 0:
-        given.append("gt=0")
-    if not given:
-        return " = None" if one.is_optional else ""
-    return f" = Field({', '.join([*['None'] * one.is_optional, *given])})"
-
-
 def _comments(texts: Iterable[str], indent: str, mark: str = "doubt: ") -> Iterator[str]:
     for text in texts:
         yield from wrap(f"{mark}{text}", _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}#   ")
@@ -164,9 +159,7 @@ def _quoted(text: str) -> str:
 
 def singular(name: str) -> str:
     """The word for one of what a table is named after, roughly."""
-    if name.endswith("ies"):
-        return name[:-3] + "y"
-    return name.removesuffix("s") if len(name) > 3 and name[-3:] not in ("_us", "ess", "ass", "oss") else name
+    return re.sub(r"(?<![su])s$", "", re.sub(r"ies$", "y", name))
 
 
 def identifier(text: str, instead: str) -> str:

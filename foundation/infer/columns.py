@@ -1,7 +1,6 @@
 """What the columns of an unknown file hold: exactly, and in constant memory, for a temporary database sorts its texts.
 
-SQLite keeps that in a file without a name, which goes with the connection. A column is looked at by its different
-values, each once, in their order.
+A column is looked at by its different values, each once, in their order.
 """
 
 import re
@@ -23,47 +22,48 @@ from foundation.store.database import scratch, translate_sqlite_errors
 
 WORDS = 20  # different values of a column that are kept
 _BATCH = 1_000  # records or different values at a time
-_MISFITS = 1_000  # different values that do not fit a type, behind which it is not considered any more
+_MISFITS = 1_000  # different values that do not fit a type; with more of them it is given up
 _PAIRED = 8  # columns of which pairs are tried as keys
-_KINDS = (int, float, datetime, date)
+_ZERO = re.compile(r"-?0\d+|-0", re.ASCII)
 
 
 @dataclass
-class Reading:
-    """How the values of a column fare as values of a type, written in a format."""
+class TypeFit:
+    """How the values of a column fit a type, written in a format, as the validator of a load sees it."""
 
     kind: type
     format: Format | None = None
-    misfits: int = 0  # records
-    samples: list[str] = field(default_factory=list)  # different values that do not fit, the first in order
-    least: Any = None
-    greatest: Any = None
-    unlike: int = 0  # different values that do not fit
+    misfits: int = 0  # records whose value does not fit
+    unlike: int = 0  # different values that do not
+    samples: list[str] = field(default_factory=list)  # the first of these
+    min: Any = None
+    max: Any = None
     has_fractions: bool = False
 
     def __post_init__(self) -> None:
         constraints = (self.format,) if self.format else ()
         self._read = reader_of(Column("", "", self.kind, required=True, constraints=constraints))
 
-    def judge(self, found: Sequence[tuple[str, int]]) -> None:
+    def add(self, counts: Sequence[tuple[str, int]]) -> None:
         """Go through some of the values, each with the number of its records."""
         if self.unlike > _MISFITS:
             return
-        judged = self._read([text for text, _ in found])
-        fitting = [value for value in judged if value is not None]
-        if len(fitting) < len(found):
-            others = [pair for pair, value in zip(found, judged, strict=True) if value is None]
-            self.unlike += len(others)
-            self.misfits += sum(count for _, count in others)
-            self.samples += [text for text, _ in others[: WORDS - len(self.samples)]]
+        fitting = []
+        for (text, count), value in zip(counts, self._read([text for text, _ in counts]), strict=True):
+            if value is not None:
+                fitting.append(value)
+                continue
+            self.unlike += 1
+            self.misfits += count
+            self.samples += [text] * (len(self.samples) < WORDS)
         if fitting:
+            bounds = [*fitting, *(value for value in (self.min, self.max) if value is not None)]
+            self.min, self.max = min(bounds), max(bounds)
             self.has_fractions |= self.kind is float and not all(float(value).is_integer() for value in fitting)
-            self.least = min([*fitting, *([] if self.least is None else [self.least])])
-            self.greatest = max([*fitting, *([] if self.greatest is None else [self.greatest])])
 
 
 @dataclass
-class Facts:
+class ColumnFacts:
     """What a column holds; counts are of records unless they say otherwise."""
 
     at: int
@@ -76,8 +76,8 @@ class Facts:
     longest: int = 0  # characters
     has_lines: bool = False
     words: list[tuple[str, int]] = field(default_factory=list)  # the first WORDS values in order, with their counts
-    plain: list[Reading] = field(default_factory=list)
-    formatted: list[Reading] = field(default_factory=list)  # only those that fit
+    plain: list[TypeFit] = field(default_factory=list)  # the types without a format
+    formatted: list[TypeFit] = field(default_factory=list)  # those with one that all values fit
 
     @property
     def empty(self) -> int:
@@ -89,16 +89,23 @@ class Facts:
         """Whether every record has a value of its own."""
         return self.records == self.distinct
 
-    def fitting(self) -> Reading | None:
+    def fitting(self) -> TypeFit | None:
         """The first type without a format that all values fit."""
-        return next((r for r in self.plain if self.filled and not r.misfits), None)
+        return next((fit for fit in self.plain if self.filled and not fit.misfits), None)
+
+    def add(self, counts: Sequence[tuple[str, int]]) -> None:
+        """Count some of the different values in, each with the number of its records."""
+        self.filled += sum(count for _, count in counts)
+        self.distinct += len(counts)
+        self.words += counts[: WORDS - len(self.words)]
+        self.blank += sum(count for text, count in counts if text.isspace())
+        self.zeros += sum(count for text, count in counts if _ZERO.fullmatch(text))
+        self.longest = max(self.longest, *(len(text) for text, _ in counts))
+        self.has_lines = self.has_lines or any("\n" in text for text, _ in counts)
 
 
-_ZERO = re.compile(r"-?0\d+|-0", re.ASCII)
-
-
-class Survey:
-    """A file, read once, of which one can ask; `damaged` counts records that cannot be read, with the first of them.
+class ColumnScan:
+    """A file, read once, whose columns can be asked for; `damaged` counts records that cannot be read.
 
     Raises SourceError when it is no CSV file with records.
     """
@@ -122,80 +129,62 @@ class Survey:
         self._connection.close()
 
     def _fill(self, reader: Reader) -> None:
-        width = len(self.header)
-        self._connection.execute(f"CREATE TABLE file ({', '.join(f'c{at} TEXT' for at in range(width))})")
+        columns = [f"c{at}" for at in range(len(self.header))]
+        self._connection.execute(f"CREATE TABLE file ({', '.join(f'{column} TEXT' for column in columns)})")
         self._connection.execute("BEGIN IMMEDIATE")
-        insert = f"INSERT INTO file VALUES ({', '.join('?' * width)})"
         while chunk := reader.chunk(_BATCH):
-            self._connection.executemany(insert, chunk.rows)
+            self._connection.executemany(f"INSERT INTO file VALUES ({', '.join('?' * len(columns))})", chunk.rows)
             self.records += len(chunk.rows)
             self.damaged += len(chunk.damaged)
             self.first_damaged = self.first_damaged or next(iter(chunk.damaged), None)
         self._connection.execute("COMMIT")
 
-    def column(self, at: int) -> Facts:
-        """Look at all values of the column at this place."""
-        facts = Facts(at, self.header[at], self.records, plain=[Reading(kind) for kind in _KINDS])
-        for found in self._values(at):
-            _count(facts, found)
-            for reading in facts.plain:
-                reading.judge(found)
-        decimals = facts.plain[1]
-        guessed = dict.fromkeys(form for text in decimals.samples for form in guess(text))
-        if guessed and not facts.fitting():
-            readings = [
-                Reading(kind, form) for kind in (int, float, date, datetime) for form in guessed if form.suits(kind)
-            ]
-            for found in self._values(at):
-                for reading in readings:
-                    reading.judge(found)
-            facts.formatted = [reading for reading in readings if not reading.misfits]
+    def column(self, at: int) -> ColumnFacts:
+        """Look at all values of the column at this place; at formats only if no plain type fits them."""
+        facts = ColumnFacts(at, self.header[at], self.records)
+        facts.plain = [TypeFit(kind) for kind in (int, float, datetime, date)]
+        self._count(at, facts, *facts.plain)
+        formats = dict.fromkeys(form for text in facts.plain[1].samples for form in guess(text))
+        if formats and not facts.fitting():
+            kinds = (int, float, date, datetime)
+            fits = [TypeFit(kind, form) for kind in kinds for form in formats if form.suits(kind)]
+            self._count(at, *fits)
+            facts.formatted = [fit for fit in fits if not fit.misfits]
         return facts
 
-    def _values(self, at: int) -> Iterable[list[tuple[str, int]]]:
+    def _count(self, at: int, *counters: ColumnFacts | TypeFit) -> None:
+        """Count the different values of a column in, in their order."""
+        sql = f"SELECT c{at}, count(*) FROM file WHERE c{at} <> '' GROUP BY 1 ORDER BY 1"
         with translate_sqlite_errors(self._path):
-            cursor = self._connection.execute(
-                f"SELECT c{at}, count(*) FROM file WHERE c{at} <> '' GROUP BY 1 ORDER BY 1"
-            )
-            while found := cursor.fetchmany(_BATCH):
-                yield found
+            cursor = self._connection.execute(sql)
+            while counts := cursor.fetchmany(_BATCH):
+                for counter in counters:
+                    counter.add(counts)
 
-    def moments(self, at: int) -> int:
+    def distinct_times(self, at: int) -> int:
         """How many different values a column of timestamps has: `T` and a space in one are the same."""
-        with translate_sqlite_errors(self._path):
-            sql = f"SELECT count(DISTINCT replace(c{at}, 'T', ' ')) FROM file WHERE c{at} <> ''"
-            return int(self._connection.execute(sql).fetchone()[0])
+        return int(self._row(f"SELECT count(DISTINCT replace(c{at}, 'T', ' ')) FROM file WHERE c{at} <> ''")[0])
 
-    def pair(self, columns: Sequence[Facts]) -> tuple[Facts, Facts] | None:
+    def pair(self, columns: Sequence[ColumnFacts]) -> tuple[ColumnFacts, ColumnFacts] | None:
         """The first two of these columns, among few, that are different together in every record."""
         full = [facts for facts in columns if not facts.empty][:_PAIRED]
-        for one, other in combinations(full, 2):
-            if one.distinct * other.distinct >= self.records:
-                sql = f"SELECT 1 FROM file GROUP BY c{one.at}, c{other.at} HAVING count(*) > 1 LIMIT 1"
-                with translate_sqlite_errors(self._path):
-                    if not self._connection.execute(sql).fetchone():
-                        return one, other
+        for first, second in combinations(full, 2):
+            if first.distinct * second.distinct >= self.records:
+                twice = f"SELECT 1 FROM file GROUP BY c{first.at}, c{second.at} HAVING count(*) > 1"
+                if not self._row(f"SELECT EXISTS ({twice})")[0]:
+                    return first, second
         return None
 
-    def strangers(self, at: int, keys: Iterable[Sequence[str]]) -> tuple[int, str]:
+    def missing_from(self, keys: Iterable[Sequence[str]], at: int) -> tuple[int, str]:
         """How many values of a column are none of these keys, and the first of them."""
         with translate_sqlite_errors(self._path):
+            self._connection.execute("DROP TABLE IF EXISTS keys")
             self._connection.execute("CREATE TEMP TABLE keys (key TEXT PRIMARY KEY) WITHOUT ROWID")
             self._connection.executemany("INSERT OR IGNORE INTO keys VALUES (?)", keys)
-            sql = f"SELECT count(*), min(c{at}) FROM file WHERE c{at} <> '' AND c{at} NOT IN (SELECT key FROM keys)"
-            count, first = self._connection.execute(sql).fetchone()
-            self._connection.execute("DROP TABLE keys")
+        unknown = f"c{at} <> '' AND c{at} NOT IN (SELECT key FROM keys)"
+        count, first = self._row(f"SELECT count(*), min(c{at}) FROM file WHERE {unknown}")
         return count, first or ""
 
-
-def _count(facts: Facts, found: Sequence[tuple[str, int]]) -> None:
-    facts.filled += sum(count for _, count in found)
-    facts.distinct += len(found)
-    facts.words += found[: WORDS - len(facts.words)]
-    for text, count in found:
-        facts.longest = max(facts.longest, len(text))
-        if text.isspace():
-            facts.blank += count
-        elif text[0] in "-0" and _ZERO.fullmatch(text):
-            facts.zeros += count
-        facts.has_lines = facts.has_lines or "\n" in text
+    def _row(self, sql: str) -> Any:
+        with translate_sqlite_errors(self._path):
+            return self._connection.execute(sql).fetchone()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from foundation.errors import SourceError, visible
 from foundation.infer.codegen import Field, Proposal, identifier, names_of, singular
-from foundation.infer.columns import WORDS, Reading, Survey
+from foundation.infer.columns import WORDS, ColumnScan, TypeFit
 from foundation.reader.compression import unpacked_beside
 from foundation.reader.dialect import COMMAS, Dialect
 from foundation.reader.reader import Reader
@@ -22,12 +22,8 @@ from foundation.schema.types import COLUMN_TYPES
 _BATCH = 1_000  # records of a file beside it, read at a time
 _OFTEN = 5  # records for each word of a vocabulary, at least; below four times as many it is doubtful
 # The name of a column may say: any text can come; these digits are no number; a record is known by it.
-_OPEN = re.compile(
-    "names?|city|state|town|country|region|street|address|company|notes?|comments?|text|title|remarks?|description|route"
-)
-_CODE = re.compile(
-    "phone|telephone|tel|mobile|fax|pin(code)?|zip(code)?|post(al|code)|plz|code|iban|account|ean|isbn|gtin"
-)
+_OPEN = re.compile("names?|city|state|country|street|address|company|notes?|comments?|text|title|description|route")
+_CODE = re.compile("phone|mobile|fax|pin(code)?|zip(code)?|postcode|plz|code|iban|account|ean|isbn")
 _KEYS = re.compile("id|key|uuid|guid"), re.compile("no|nr|num|number|code|sku|ref")
 
 
@@ -43,31 +39,50 @@ def draft(path: Path, known: Sequence[Source], dialect: Dialect = COMMAS) -> Dra
 
     Raises SourceError when it is no CSV file in this dialect with a header of different names, or has no records.
     """
-    name = (unpacked_beside(path) or path).name
-    with closing(Survey(path, dialect)) as survey:
-        table = identifier(Path(name).stem, "records")
-        fields = [Field(survey.column(at), name) for at, name in enumerate(names_of(survey.header))]
-        for one in fields:
-            _decide(one)
-        doubts = list(_doubts(survey))
-        is_known_by_key = _choose_key(survey, fields, doubts)
+    file_name = (unpacked_beside(path) or path).name
+    table = identifier(Path(file_name).stem, "records")
+    with closing(ColumnScan(path, dialect)) as scan:
+        fields = [Field(scan.column(at), name) for at, name in enumerate(names_of(scan.header))]
+        for field in fields:
+            _propose_type(field)
+        doubts = [*_doubts_of_file(scan), *_propose_key(scan, fields)]
         parents = [s for s in known if len(s.keys) == 1 and table not in with_parents(known, [s.name])]
-        for one in fields:
-            if not one.is_key and one.facts.filled and one.kind in ("int", "str"):
-                _refer(survey, one, path, [s for s in parents if _is_named_after(one, s)])
-    files = "" if name == f"{table}.csv" else glob.escape(name)
-    written = {"files": files} | {n: v for n, v in asdict(dialect).items() if v != getattr(COMMAS, n)}
-    proposal = Proposal(path.name, survey.records, table, fields, doubts, known, written)
-    return Draft(proposal.text(), is_known_by_key and not survey.damaged)
+        for field in fields:
+            if not field.is_key and field.facts.filled and field.kind in ("int", "str"):
+                _propose_reference(scan, field, path.parent, [s for s in parents if _is_named_after(field, s)])
+    written = {"files": "" if file_name == f"{table}.csv" else glob.escape(file_name)}
+    written |= {option: value for option, value in asdict(dialect).items() if value != getattr(COMMAS, option)}
+    return Draft(Proposal(path.name, scan.records, table, fields, doubts, known, written).text(), not doubts)
 
 
-def _doubts(survey: Survey) -> Iterator[str]:
+def _doubts_of_file(scan: ColumnScan) -> Iterator[str]:
     """What is to be said of the file as a whole."""
-    if first := survey.first_damaged:
-        yield (
-            f"{survey.damaged:,} records cannot be read and will be refused; the first is record {first.record:,}: "
-            + first.errors[0].message
-        )
+    if first := scan.first_damaged:
+        told = f"{scan.damaged:,} records cannot be read and will be refused; the first is record {first.record:,}: "
+        yield told + first.errors[0].message
+
+
+def _propose_type(field: Field) -> None:
+    """Propose the type of a column."""
+    facts, words = field.facts, words_of(field.facts.header)
+    fit = facts.fitting()
+    if facts.filled == facts.blank:
+        field.doubts.append("nothing, or white space, in every record: its type is not known")
+    elif fit and fit.kind is int and (facts.zeros or any(map(_CODE.fullmatch, words))):
+        why = f"of which {facts.zeros:,} begin with 0" if facts.zeros else "but by its name no number"
+        field.evidence.append(f"digits, {why}: text")
+    elif fit:
+        _declare(field, fit)
+    elif facts.formatted:
+        _declare(field, facts.formatted[0])
+        field.evidence.append(f"written like {visible(facts.words[0][0], 40)}")
+        others = {fit.format.pattern: None for fit in facts.formatted[1:] if fit.format and fit.format != field.form}
+        if others:
+            field.doubts.append(f"every value would fit a Format of {' or '.join(others)} too")
+    elif doubt := _doubt_of_text(field):
+        field.doubts.append(doubt)
+    elif facts.distinct <= min(WORDS, facts.filled // _OFTEN) and facts.longest <= 40 and not facts.has_lines:
+        _propose_vocabulary(field, is_open=any(map(_OPEN.fullmatch, words)))
 
 
 def words_of(name: str) -> list[str]:
@@ -75,156 +90,133 @@ def words_of(name: str) -> list[str]:
     return re.findall(r"[^\W\d_]+|\d+", re.sub(r"(?<=[a-z\d])(?=[A-Z])", "_", name).lower())
 
 
-def _decide(one: Field) -> None:
-    """Settle the type of a column."""
-    facts, words = one.facts, words_of(one.facts.header)
-    reading = facts.fitting()
-    if facts.filled == facts.blank:
-        one.doubts.append("nothing, or white space, in every record: its type is not known")
-    elif reading and reading.kind is int and (facts.zeros or any(map(_CODE.fullmatch, words))):
-        why = f"of which {facts.zeros:,} begin with 0" if facts.zeros else "but by its name no number"
-        one.evidence.append(f"digits, {why}: text")
-    elif reading:
-        _declare(one, reading)
-    elif facts.formatted:
-        _declare(one, facts.formatted[0])
-        one.evidence.append(f"written like {visible(facts.words[0][0], 40)}")
-        others = {r.format.pattern: None for r in facts.formatted[1:] if r.format and r.format != one.form}
-        if others:
-            one.doubts.append(f"every value would fit a Format of {' or '.join(others)} too")
-    else:
-        _decide_text(one, words)
+def _declare(field: Field, fit: TypeFit) -> None:
+    field.kind, field.form = fit.kind.__name__, fit.format
+    field.evidence.append(f"always {fit.min}" if fit.min == fit.max else f"{fit.min} to {fit.max}")
+    if fit.kind is float and not fit.format and not fit.has_fractions:
+        field.doubts.append("whole numbers, but written with a decimal point: export them as such")
 
 
-def _declare(one: Field, reading: Reading) -> None:
-    one.kind, one.form = reading.kind.__name__, reading.format
-    is_one = reading.least == reading.greatest
-    one.evidence.append(f"always {reading.least}" if is_one else f"{reading.least} to {reading.greatest}")
-    if reading.kind is float and not reading.format and not reading.has_fractions:
-        one.doubts.append("whole numbers, but written with a decimal point: export them as such")
+def _doubt_of_text(field: Field) -> str:
+    """Why a text could be meant as another type, if it could."""
+    facts = field.facts
+    for fit in facts.plain:
+        if fit.misfits <= facts.filled // 2 and fit.unlike <= WORDS:
+            few = ", ".join(repr(visible(sample, 20)) for sample in fit.samples[:3])
+            plural = COLUMN_TYPES[fit.kind].plural
+            return f"{plural} but for {fit.misfits:,} of {facts.filled:,} values, such as {few}"
+    first, last = facts.words[0][0], facts.words[-1][0]
+    why = reason(first)
+    return f"'{visible(first, 40)}': {why}" if why and why == reason(last) else ""
 
 
-def _decide_text(one: Field, words: list[str]) -> None:
-    """Settle whether a text is one of a few words."""
-    facts = one.facts
-    for reading in facts.plain:
-        if reading.misfits <= facts.filled // 2 and reading.unlike <= WORDS:
-            few = ", ".join(repr(visible(sample, 20)) for sample in reading.samples[:3])
-            plural = COLUMN_TYPES[reading.kind].plural
-            one.doubts.append(f"{plural} but for {reading.misfits:,} of {facts.filled:,} values, such as {few}")
-            return
-    found = [text for text, _ in facts.words]
-    if (why := reason(found[0])) and why == reason(found[-1]):
-        one.doubts.append(f"'{visible(found[0], 40)}': {why}")
-    elif facts.distinct <= min(WORDS, facts.filled // _OFTEN) and facts.longest <= 40 and not facts.has_lines:
-        _decide_words(one, found, is_open=any(map(_OPEN.fullmatch, words)))
-
-
-def _decide_words(one: Field, found: list[str], *, is_open: bool) -> None:
-    facts = one.facts
+def _propose_vocabulary(field: Field, *, is_open: bool) -> None:
+    facts = field.facts
     listed = ", ".join(f"{visible(text, 30)} {count:,}" for text, count in facts.words[:6])
-    one.evidence.append(listed + (f" and {facts.distinct - 6} more" if facts.distinct > 6 else ""))
+    field.evidence.append(listed + (f" and {facts.distinct - 6} more" if facts.distinct > 6 else ""))
     if facts.distinct == 1:
-        one.doubts.append("the same in every record that has it")
+        field.doubts.append("the same in every record that has it")
     elif is_open:
-        one.evidence.append("by its name, other words may come: no Literal")
+        field.evidence.append("by its name, other words may come: no Literal")
     else:
-        one.vocabulary = tuple(found)
-        if len({text.lower() for text in found}) < len(found):
-            one.doubts.append("words that differ only in upper and lower case")
+        field.vocabulary = tuple(text for text, _ in facts.words)
+        if len({text.lower() for text in field.vocabulary}) < len(field.vocabulary):
+            field.doubts.append("words that differ only in upper and lower case")
         if facts.filled < 4 * _OFTEN * facts.distinct:
-            one.doubts.append(f"{facts.filled:,} values are few to know all words by")
+            field.doubts.append(f"{facts.filled:,} values are few to know all words by")
 
 
-def _choose_key(survey: Survey, fields: list[Field], doubts: list[str]) -> bool:
-    """Mark the column by which a record is known; without one the nearest to it, and say so and return False."""
-    unique = [one for one in fields if one.facts.is_unique and not one.is_optional]
-    for one in unique:
-        one.evidence.insert(0, "all different")
-    candidates = [
-        one for one in unique if one.kind != "datetime" or one.form or survey.moments(one.facts.at) == survey.records
-    ]
-    if candidates:
-        keys = [min(candidates, key=_rank)]
-        keys[0].evidence[0] = f"{survey.records:,} values, all different: the key"
-        keys[0].doubts += _doubts_of_key(survey, fields, keys[0])
-    elif pair := survey.pair([one.facts for one in fields if one.kind != "float" and not one.is_optional]):
-        keys = [one for one in fields if one.facts in pair]
-        for one, other in zip(keys, reversed(keys), strict=True):
-            one.evidence.insert(0, f"with {other.name} different in every record: the key")
+def _propose_key(scan: ColumnScan, fields: list[Field]) -> Iterator[str]:
+    """Mark the columns by which a record is known; if not all records are, the nearest to it, and say so."""
+    unique = [field for field in fields if field.facts.is_unique and not field.is_optional]
+    for field in unique:
+        field.evidence.insert(0, "all different")
+    keys = [min(candidates, key=_rank)] if (candidates := [f for f in unique if _is_unique_when_read(scan, f)]) else []
+    if keys:
+        keys[0].evidence[0] = f"{scan.records:,} values, all different: the key"
+        keys[0].doubts += _doubts_of_key(fields, keys[0])
+    elif pair := scan.pair([field.facts for field in fields if field.kind != "float" and not field.is_optional]):
+        keys = [field for field in fields if field.facts in pair]
+        for field, other in zip(keys, reversed(keys), strict=True):
+            field.evidence.insert(0, f"with {other.name} different in every record: the key")
     else:
-        keys = [min(fields, key=lambda one: (one.is_optional, _is_late(one), -one.facts.distinct))]
-        doubts.append(_keyless(survey, keys[0]))
+        keys = [min(fields, key=lambda field: (field.is_optional, _is_last_resort(field), -field.facts.distinct))]
+        yield _keyless(scan, keys[0])
     for key in keys:
         # As texts they are different; a key takes no format.
-        if _is_late(key) or (len(keys) > 1 and key.kind == "datetime"):
+        if _is_last_resort(key) or (len(keys) > 1 and key.kind == "datetime"):
             key.kind, key.form = "str", None
         key.is_key = True
-    return bool(candidates) or len(keys) > 1
 
 
-def _is_late(one: Field) -> bool:
+def _is_unique_when_read(scan: ColumnScan, field: Field) -> bool:
+    """Whether values that differ as texts differ as values, too."""
+    return field.kind != "datetime" or field.form is not None or scan.distinct_times(field.facts.at) == scan.records
+
+
+def _is_last_resort(field: Field) -> bool:
     """Whether it is a key only where there is no other."""
-    return one.form is not None or one.kind == "float" or one.facts.has_lines
+    return field.form is not None or field.kind == "float" or field.facts.has_lines
 
 
-def _rank(one: Field) -> tuple[bool, int, int]:
+def _rank(field: Field) -> tuple[bool, int, int]:
     """The least is the best key: by its type, by the last word of its name, by its place."""
-    last = (words_of(one.facts.header) or [""])[-1]
+    last = (words_of(field.facts.header) or [""])[-1]
     named = next((i for i, words in enumerate(_KEYS) if words.fullmatch(last)), len(_KEYS))
-    return _is_late(one), named, one.facts.at
+    return _is_last_resort(field), named, field.facts.at
 
 
-def _doubts_of_key(survey: Survey, fields: list[Field], key: Field) -> Iterator[str]:
+def _doubts_of_key(fields: list[Field], key: Field) -> Iterator[str]:
     if _rank(key)[1] == len(_KEYS):
         yield "the key only for being all different: by its name it is none"
-    for one in fields:
-        if _rank(one)[:2] < _rank(key)[:2] and one.facts.distinct * 20 > 19 * survey.records:
-            few = survey.records - one.facts.distinct
-            yield f"named like the key is {one.name}, of which {few:,} of {survey.records:,} are not new"
+    for field in fields:
+        if _rank(field)[:2] < _rank(key)[:2] and field.facts.distinct > 0.95 * field.facts.records:
+            few = field.facts.records - field.facts.distinct
+            yield f"named like the key is {field.name}, of which {few:,} of {field.facts.records:,} are not new"
 
 
-def _keyless(survey: Survey, key: Field) -> str:
+def _keyless(scan: ColumnScan, key: Field) -> str:
     return (
         f"no column is different in every record: with the key {key.name}, "
-        f"{survey.records - key.facts.distinct:,} of {survey.records:,} records will be refused. "
+        f"{scan.records - key.facts.distinct:,} of {scan.records:,} records will be refused. "
         "No two columns are different together either, as far as was tried: add one, such as a number"
     )
 
 
-def _refer(survey: Survey, one: Field, path: Path, parents: Sequence[Source]) -> None:
-    """Look whether a column holds keys of one of the *parents*, whose files are beside this one."""
+def _propose_reference(scan: ColumnScan, field: Field, folder: Path, parents: Sequence[Source]) -> None:
+    """Look whether a column holds keys of one of the *parents*, whose files are in the same *folder*."""
     for parent in parents:
         key = parent.columns[parent.position(parent.key)]
-        if (one.kind == "int") != (key.kind is int):
+        if (field.kind == "int") != (key.kind is int):
             continue
-        alone = replace(parent, columns=(key,), references={}, indexes=(), checks={})
         try:
-            with ExitStack() as opened:
-                readers = [opened.enter_context(Reader(p, alone.layout)) for p in paths_of(parent, path.parent)]
-                count, first = survey.strangers(one.facts.at, _rows(readers))
+            count, first = scan.missing_from(_keys_of(parent, folder), field.facts.at)
         except SourceError as error:
             if error.code != "not_found" or ":" not in parent.home:  # nobody asked for those of this package
-                one.doubts.append(f"named after {parent.name}, whose keys could not be looked at: {error}")
+                field.doubts.append(f"named after {parent.name}, whose keys could not be looked at: {error}")
             continue
         if not count:
-            one.parent, one.vocabulary = parent.name, ()
-            one.doubts.clear()  # they were about words
-            one.evidence.append(f"all are keys of {parent.pattern}")
+            field.parent, field.vocabulary = parent.name, ()
+            field.doubts.clear()  # they were about words
+            field.evidence.append(f"all are keys of {parent.pattern}")
             return
-        if count <= one.facts.filled // 2:
-            told = f"{count:,} of {one.facts.filled:,} values are no keys of {parent.pattern}, such as"
-            one.doubts.append(f"{told} '{visible(first, 40)}', so it is not declared to refer to it")
+        if count <= field.facts.filled // 2:
+            told = f"{count:,} of {field.facts.filled:,} values are no keys of {parent.pattern}, such as"
+            field.doubts.append(f"{told} '{visible(first, 40)}', so it is not declared to refer to it")
 
 
-def _rows(readers: Sequence[Reader]) -> Iterator[Sequence[str]]:
-    for reader in readers:
-        while chunk := reader.chunk(_BATCH):
-            yield from chunk.rows
+def _keys_of(parent: Source, folder: Path) -> Iterator[Sequence[str]]:
+    """The keys of all records of a source, as rows of one column."""
+    column = parent.columns[parent.position(parent.key)]
+    layout = replace(parent, columns=(column,), references={}, indexes=(), checks={}).layout
+    with ExitStack() as opened:
+        for reader in [opened.enter_context(Reader(path, layout)) for path in paths_of(parent, folder)]:
+            while chunk := reader.chunk(_BATCH):
+                yield from chunk.rows
 
 
-def _is_named_after(one: Field, parent: Source) -> bool:
+def _is_named_after(field: Field, parent: Source) -> bool:
     """Whether a column is named like `client_id` or `first_client_id`, for clients, or `client`."""
-    words, key, table = words_of(one.facts.header), words_of(parent.key), words_of(singular(parent.name))
+    words, key, table = words_of(field.facts.header), words_of(parent.key), words_of(singular(parent.name))
     endings = [table, [*table, *key], *([key] if len(key) > 1 else [])]
     return any(words[-len(ending) :] == ending for ending in endings)

@@ -188,6 +188,16 @@ def test_a_key_over_two_columns_is_proposed_and_loads_the_file(tmp_path, capsys)
     assert main(["check", str(tmp_path), "--sources", str(own)]) == 0
 
 
+def test_a_column_that_is_named_like_a_key_but_has_a_value_twice_is_named_beside_the_key(tmp_path):
+    path = write(tmp_path, "orders", "order_id,phone", *(f"{n},{n + 900}" for n in range(50)), "49,999")
+
+    source, text = drafted(path)
+
+    assert source.key == "phone"
+    assert "# doubt: the key only for being all different: by its name it is none" in text
+    assert "# doubt: named like the key is order_id, of which 1 of 51 are not new" in text
+
+
 def test_one_moment_in_two_ways_is_one_key(tmp_path):
     path = write(tmp_path, "readings", "at,level", "2025-01-30 08:15:00,2.5", "2025-01-30T08:15:00,2.5")
 
