@@ -1,7 +1,7 @@
 """What a run is made of, and what it came to: its pages and its counts, kept as `run.json` in its folder."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +9,8 @@ from typing import Any
 
 from foundation.report.target import Target
 from foundation.schema.source import Source
+from foundation.store.ledger import COUNTS
+from foundation.store.status import RunStatus
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Report:
 
     run_id: str
     folder: Path
-    status: str = "complete"
+    status: str = RunStatus.COMPLETE
     read: int = 0
     stored: int = 0
     rejected: int = 0
@@ -76,15 +78,17 @@ class Report:
     began: str = field(default_factory=now)
     pages: list[Page] = field(default_factory=list)
 
-    def count(self, loads: Iterable[Mapping[str, Any]]) -> None:
+    def failures(self) -> list[str]:
+        """Why notebooks did not run to their end."""
+        return [f"{page.stem}: {page.failure}" for page in self.pages if page.failure]
+
+    def count(self, loads: Sequence[Mapping[str, Any]]) -> None:
         """Take the status and the counts from the loads."""
-        statuses = set()
-        for load in loads:
-            statuses.add(load["status"])
-            self.read, self.rejected = self.read + load["read"], self.rejected + load["rejected"]
-            self.stored += load["inserted"] + load["updated"] + load["unchanged"]
-        failed = "failed" if any(page.failure for page in self.pages) else "complete"
-        self.status = next((status for status in ("stopped", "refused") if status in statuses), failed)
+        self.read, inserted, updated, unchanged, self.rejected = (sum(load[name] for load in loads) for name in COUNTS)
+        self.stored = inserted + updated + unchanged
+        statuses = {load["status"] for load in loads}
+        ended = RunStatus.FAILED if self.failures() else RunStatus.COMPLETE
+        self.status = next((s for s in (RunStatus.STOPPED, RunStatus.REFUSED) if s in statuses), ended)
 
     def facts(self) -> dict[str, Any]:
         """All but where it is, as `run.json` has it."""

@@ -14,6 +14,7 @@ from foundation.schema.source import Source
 from foundation.stats.overview import loads
 from foundation.store.database import Store
 from foundation.store.ledger import end_run, versions
+from foundation.store.status import LoadStatus
 
 _WHY = "--to is for a cluster"
 
@@ -37,7 +38,7 @@ class SQLiteTarget:
     def is_stopped(self, run_id: str) -> bool:
         """Whether a load of the run was stopped, for want of memory."""
         with open_database(self._path, sources=()) as database:
-            return any(load["status"] == "stopped" for load in loads(database, run_id))
+            return any(load["status"] == LoadStatus.STOPPED for load in loads(database, run_id))
 
     def finish(self, run_id: str, status: str) -> None:
         """Record what became of the run."""

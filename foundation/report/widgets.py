@@ -3,6 +3,7 @@
 import html
 import io
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foundation.display import cell, table
@@ -15,21 +16,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which the colour-blind can tell apart (jfly.uni-koeln.de/color).
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#767676"
 
-_STYLE: Any = {
-    "text.parse_math": False,  # a $ in a value is a $
-    "svg.fonttype": "none",  # text stays text: small, found by a search, read aloud
-    "svg.hashsalt": "foundation",  # else the ids in the file are random
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": "#d9d9d9",
-    "figure.constrained_layout.use": True,
-}
+_STYLE = Path(__file__).parent / "template/plot.mplstyle"
 
 
 class Answer:
@@ -84,7 +71,7 @@ class Plot:
         matplotlib.use("agg")
         from matplotlib import pyplot
 
-        matplotlib.rcParams.update(_STYLE)
+        pyplot.style.use(_STYLE)
         self.description = description
         self.figure: Figure
         self.axes: Axes

@@ -42,7 +42,7 @@ def test_a_sound_package_keeps_the_notebook_green(project):
     [
         ("schema/validator.py", "[text or None for", "[text for"),
         ("stats/overview.py", "ORDER BY errors DESC", "ORDER BY errors ASC"),
-        ("report/widgets.py", '"font.size": 10', '"font.size": 11'),
+        ("report/template/plot.mplstyle", "font.size: 10", "font.size: 11"),
     ],
     ids=["missing values", "order of the reasons", "look of the plots"],
 )

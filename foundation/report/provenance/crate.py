@@ -14,42 +14,43 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from foundation.errors import ReportError
-from foundation.report.provenance.inputs import PACKAGE, Entity, commit, file_entity, property_entity
+from foundation.report.provenance.inputs import PACKAGE, Entity, Key, commit, file_entity, property_entity
 from foundation.report.result import Page, Report, now
 from foundation.store.ledger import COUNTS
+from foundation.store.status import LoadStatus
 
 NAME = "ro-crate-metadata.json"
-PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
-_CONTEXT = [f"https://w3id.org/ro/{name}/context" for name in ("crate/1.1", "terms/workflow-run")]
+_EVERY_CRATE = PACKAGE / "report/template/crate.json"
 
 
 class Manifest(NamedTuple):
-    """A manifest read back; each mapping is from `notebook 01_ingest` or the like to a digest, version or value."""
+    """A manifest read back: digests, versions and values by kind and name."""
 
     folder: Path
-    inputs: dict[str, Any]
-    results: dict[str, Any]  # what came of it, the bytes of its files apart
+    inputs: dict[Key, Any]
+    results: dict[Key, Any]  # what came of it, the bytes of its files apart
     files: dict[str, str]  # digests of the files beside the manifest
     loads_before: int  # that the database had seen when the run began
 
 
 def by_name(
     entities: Iterable[Entity], kinds: Sequence[str] = ("input", "notebook", "code", "version", "parameter")
-) -> dict[str, Any]:
+) -> dict[Key, Any]:
     """The digests, versions and values of the entities of these kinds."""
     values = {}
     for entity in entities:
-        kind, name = _kind_and_name(entity)
-        if kind in kinds and name:
-            values[f"{kind} {name}"] = next(entity[k] for k in ("sha256", "softwareVersion", "value") if k in entity)
+        key = _key(entity)
+        if key[0] in kinds:
+            values[key] = next(entity[name] for name in ("sha256", "softwareVersion", "value") if name in entity)
     return values
 
 
-def _kind_and_name(entity: Entity) -> tuple[str, str]:
+def _key(entity: Entity) -> Key:
+    """Its kind and name, if it is an input or a result."""
     if entity["@id"].startswith("file:"):
         return "input", entity["name"]
     kind, _, name = entity["@id"].partition("/")
-    return kind[1:] if kind.startswith("#") else "", name
+    return (kind[1:], name) if kind.startswith("#") and name else ("", "")
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -82,10 +83,16 @@ def write_manifest(
     ended = now()
     actions = [_run_action(report, inputs, results, loads, ended)]
     actions += [_page_action(report, page, inputs, loads, tables) for page in report.pages]
-    parts = [entity for entity in [*files, *inputs] if entity["@type"] == "File"]
-    frame, surroundings = _frame(report.run_id, ended, parts, actions), _surroundings(loads_before)
-    crate = {"@context": _CONTEXT, "@graph": [*frame, *files, *inputs, *results, *actions, *surroundings]}
+    crate = json.loads(_EVERY_CRATE.read_text("utf-8"))
+    _, root, *_ = crate["@graph"]
+    root |= {"name": f"Run {report.run_id}", "datePublished": ended, "mentions": _references(actions)}
+    root["hasPart"] = _references(entity for entity in [*files, *inputs] if entity["@type"] == "File")
+    crate["@graph"] += [*files, *inputs, *results, *actions, *_surroundings(loads_before)]
     (report.folder / NAME).write_text(json.dumps(crate, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _references(entities: Iterable[Entity]) -> list[Entity]:
+    return [{"@id": entity["@id"]} for entity in entities]
 
 
 def _load_facts(loads: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
@@ -102,8 +109,8 @@ def _run_action(
     report: Report, inputs: list[Entity], results: list[Entity], loads: list[dict[str, Any]], ended: str
 ) -> Entity:
     """What the run as a whole did."""
-    failures = [f"{page.stem}: {page.failure}" for page in report.pages if page.failure]
-    failures += ["the load was stopped before its end"] if any(load["status"] == "stopped" for load in loads) else []
+    is_stopped = any(load["status"] == LoadStatus.STOPPED for load in loads)
+    failures = report.failures() + (["the load was stopped before its end"] if is_stopped else [])
     used = [entity["@id"] for entity in inputs if not entity["@id"].startswith(("#code/", "#version/"))]
     return _action(
         f"#{report.run_id}", f"Run {report.run_id}", "#version/foundation", (report.began, ended), "; ".join(failures),
@@ -137,25 +144,6 @@ def _action(
         "object": [{"@id": name} for name in used], "result": [{"@id": name} for name in made],
         "actionStatus": f"http://schema.org/{'Failed' if failure else 'Completed'}ActionStatus",
     } | ({"error": failure} if failure else {})  # fmt: skip
-
-
-def _frame(run_id: str, published: str, parts: list[Entity], actions: list[Entity]) -> list[Entity]:
-    """The entities that every crate has: the file, the folder, the profile, the licence."""
-    return [
-        {
-            "@id": NAME, "@type": "CreativeWork", "about": {"@id": "./"},
-            "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
-        },
-        {
-            "@id": "./", "@type": "Dataset", "name": f"Run {run_id}", "datePublished": published,
-            "description": "Files loaded into a database through notebooks, with a page for each notebook.",
-            "conformsTo": {"@id": PROFILE}, "license": {"@id": "#license"},
-            "hasPart": [{"@id": part["@id"]} for part in parts],
-            "mentions": [{"@id": done["@id"]} for done in actions],
-        },
-        {"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"},
-        {"@id": "#license", "@type": "CreativeWork", "name": "None is given here; it is that of the delivered files."},
-    ]  # fmt: skip
 
 
 def _surroundings(loads_before: int) -> list[Entity]:

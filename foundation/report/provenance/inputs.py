@@ -8,13 +8,24 @@ from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from foundation.report.result import ReportRun
 from foundation.schema.files import paths_of
 
 PACKAGE = Path(__file__).parents[2]
 Entity = dict[str, Any]
+_CODE = (".py", ".sql", ".j2", ".css", ".json", ".mplstyle")
+Key = tuple[str, str]  # kind and name
+
+
+class Difference(NamedTuple):
+    """What is not as it was; `kind` is input, notebook, code, version, parameter, file, content, load, cell or page."""
+
+    kind: str
+    where: str
+    then: str
+    now: str
 
 
 def current_inputs(run: ReportRun) -> list[Entity]:
@@ -22,7 +33,7 @@ def current_inputs(run: ReportRun) -> list[Entity]:
     files = {path: path.relative_to(run.data).as_posix() for s in run.chosen for path in paths_of(s, run.data)}
     if declared := run.parameters.get("sources"):
         files[Path(declared)] = Path(declared).name
-    code = sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".sql", ".j2", ".css"))
+    code = sorted(path for path in PACKAGE.rglob("*") if path.suffix in _CODE)
     values = {**run.parameters, "only": ",".join(source.name for source in run.chosen)}
     return [
         *(file_entity(path, path.absolute().as_uri()) | {"name": files[path]} for path in files if digest_of(path)),
@@ -44,10 +55,12 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """What differs, what it was then and what it is now, in the order of the earlier one."""
-    names = [*then, *(name for name in now if name not in then)]
-    return [(name, _short(then.get(name)), _short(now.get(name))) for name in names if then.get(name) != now.get(name)]
+def differences(then: Mapping[Key, Any], now: Mapping[Key, Any]) -> list[Difference]:
+    """What differs, in the order of the earlier one."""
+    keys = [*then, *(key for key in now if key not in then)]
+    return [
+        Difference(*key, _short(then.get(key)), _short(now.get(key))) for key in keys if then.get(key) != now.get(key)
+    ]
 
 
 def _short(value: Any) -> str:

@@ -13,7 +13,7 @@ from foundation.errors import ReportError
 from foundation.report.html import without_measured
 from foundation.report.parameters import read_notebook
 from foundation.report.provenance.crate import Manifest, read_manifest
-from foundation.report.provenance.inputs import changes, digest_of
+from foundation.report.provenance.inputs import Difference, differences, digest_of
 from foundation.report.run import make_report
 from foundation.report.target import ParquetTarget, SQLiteTarget
 from foundation.schema.record import load_sources
@@ -22,14 +22,7 @@ from foundation.schema.source import Source
 # As tests/nbval.cfg.
 _SCRATCH = re.compile(re.escape(tempfile.gettempdir()) + r"/(?:foundation-\w+|ipykernel_\d+/\d+\.py)")
 
-
-class Difference(NamedTuple):
-    """What is not as it was; `kind` is input, notebook, code, version, parameter, file, content, load, cell or page."""
-
-    kind: str
-    where: str
-    then: str
-    now: str
+_MOVED = (("parameter", "data"), ("parameter", "db"))  # differ because the run is repeated elsewhere
 
 
 def verify(folder: Path, data: Path | None = None, *, sources: Sequence[Source]) -> list[Difference]:
@@ -45,7 +38,7 @@ def verify(folder: Path, data: Path | None = None, *, sources: Sequence[Source])
             f"{folder}: the run began with a database that had seen {then.loads_before:,} loads, which its manifest "
             "cannot give back; verify the first run into that database, or make a run into a new one"
         )
-    parameters = {key.removeprefix("parameter "): v for key, v in then.inputs.items() if key.startswith("parameter ")}
+    parameters = {name: value for (kind, name), value in then.inputs.items() if kind == "parameter"}
     old_data, old_db, only = (parameters.pop(name) for name in ("data", "db", "only"))
     data, own = data or Path(old_data), parameters.get("sources")
     _require_inputs(then, data, Path(own).name if own else "")
@@ -57,26 +50,17 @@ def verify(folder: Path, data: Path | None = None, *, sources: Sequence[Source])
         )  # fmt: skip
         now = read_manifest(Path(scratch) / folder.name)
         return [
-            *(change for change in _changes(then.inputs, now.inputs) if change[:2] not in _ELSEWHERE),
+            *(cause for cause in differences(then.inputs, now.inputs) if cause[:2] not in _MOVED),
             *_altered(then),
-            *_changes(then.results, now.results),
+            *differences(then.results, now.results),
             *_outputs(_Run(then, old_data, old_db), _Run(now, str(data.absolute()), target.address)),
         ]
 
 
 def _require_inputs(then: Manifest, data: Path, declarations: str) -> None:
-    names = [key.removeprefix("input ") for key in then.inputs if key.startswith("input ")]
-    if lost := [name for name in names if name != declarations and not (data / name).is_file()]:
+    names = [name for kind, name in then.inputs if kind == "input" and name != declarations]
+    if lost := [name for name in names if not (data / name).is_file()]:
         raise ReportError(f"{data}: {', '.join(lost)} is gone; name the folder of the delivery with --data")
-
-
-_ELSEWHERE = (("parameter", "data"), ("parameter", "db"))  # differ because the run is repeated
-
-
-def _changes(then: dict[str, object], now: dict[str, object]) -> Iterator[Difference]:
-    for key, before, after in changes(then, now):
-        kind, _, name = key.partition(" ")
-        yield Difference(kind, name, before, after)
 
 
 def _altered(then: Manifest) -> Iterator[Difference]:
