@@ -8,7 +8,6 @@ A request to the server is a line of JSON, and so is its answer: `{"fork": …}`
 process, `{"poll": number}` by how that process ended, null while it runs.
 """
 
-import io
 import json
 import os
 import subprocess
@@ -111,7 +110,6 @@ def serve() -> None:
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # as in any kernel; read by the import
     for name in _PRELOADED:
         import_module(name)
-    _draw()
     for line in sys.stdin:
         request = json.loads(line)
         if "poll" in request:
@@ -120,18 +118,6 @@ def serve() -> None:
         elif not (answer := os.fork()):
             _be_a_kernel(**request["fork"])
         print(json.dumps(answer), flush=True)
-
-
-def _draw() -> None:
-    """Draw a plot and a table: the first of each takes longest. Not by pyplot, which would begin to be used."""
-    from matplotlib.figure import Figure
-
-    from foundation.report.widgets import Table
-
-    figure = Figure()
-    figure.subplots().set(title="0")
-    figure.savefig(io.StringIO(), format="svg")
-    Table([{"column": 0}])._repr_mimebundle_()
 
 
 def _be_a_kernel(arguments: list[str], cwd: str, env: dict[str, str]) -> None:

@@ -1,1 +1,1 @@
-"""What a run used, whether it is up to date, and whether it gives the same again: RO-Crate manifests."""
+"""What a run used, as an RO-Crate manifest; whether the last run is up to date; whether a run gives the same again."""
