@@ -31,7 +31,7 @@ from foundation.pipeline.load import Run
 from foundation.pipeline.load import ingest as load_files
 from foundation.schema.source import with_parents
 from foundation.stats.overview import reasons
-from foundation.store.ledger import COUNTS, Load
+from foundation.store.ledger import Load
 
 _LOADED = (
     DATA,
@@ -148,11 +148,7 @@ def _show_workers(out: str, run: Run) -> None:
 
 
 def _show_run(run: Run) -> None:
-    rows = [
-        (called, load.status, *(getattr(load, name) for name in COUNTS), load.seconds, load.peak_rss_bytes / 1e6)
-        for called, load in zip(run.called, run.loads, strict=True)
-    ]
-    show_table(("source", "status", *COUNTS, "seconds", "peak MB"), rows, title=f"Run {run.run_id}: {run.status}")
+    show_table(run.COLUMNS, run.rows(), title=f"Run {run.run_id}: {run.status}")
     for called, load in zip(run.called, run.loads, strict=True):
         for warning in load.warnings:
             show_line(f"{called}: {warning}", is_error=True)

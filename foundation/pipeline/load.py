@@ -41,6 +41,8 @@ class Run:
     status: str
     loads: tuple[Load, ...]
 
+    COLUMNS = ("source", "status", *ledger.COUNTS, "seconds", "peak MB")
+
     @property
     def called(self) -> list[str]:
         """For each load its source, with the name of the file where a source has several."""
@@ -52,13 +54,15 @@ class Run:
             for load in self.loads
         ]
 
-    def _repr_html_(self) -> str:
-        columns = ("source", "status", *ledger.COUNTS, "seconds")
-        rows = [
-            [called, *(getattr(load, name) for name in columns[1:])]
+    def rows(self) -> list[list[Any]]:
+        """A row for each load, of the COLUMNS that are shown of it."""
+        return [
+            [called, *(getattr(load, name) for name in self.COLUMNS[1:-1]), load.peak_rss_bytes / 1e6]
             for called, load in zip(self.called, self.loads, strict=True)
         ]
-        return table(columns, rows, caption=f"Run {self.run_id}: {self.status}")
+
+    def _repr_html_(self) -> str:
+        return table(self.COLUMNS, self.rows(), caption=f"Run {self.run_id}: {self.status}")
 
 
 @dataclass(frozen=True)
