@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from foundation.errors import SourceError
+from foundation.errors import Code, SourceError
 
 zstd: Any = None
 with suppress(ImportError):  # of the standard library from Python 3.14 on
@@ -38,7 +38,7 @@ def open_file(path: Path, limit: int) -> tuple[BinaryIO, int]:
     try:
         file: BinaryIO = path.open("rb")
     except PermissionError as error:
-        raise SourceError("not_found", f"{path}: it may not be read; make it readable") from error
+        raise SourceError(Code.NOT_FOUND, f"{path}: it may not be read; make it readable") from error
     if path.suffix not in PACKED:
         return file, os.fstat(file.fileno()).st_size
     try:
@@ -63,7 +63,7 @@ class _Unpacked(io.RawIOBase):
         self._path, self._packed, self._limit = path, file, limit
         if path.suffix == ".zst" and not zstd:
             what = "to unpack zstd, install foundation[zstd]; or pack the file with gzip"
-            raise SourceError("not_unpacked", f"{path}: {what}")
+            raise SourceError(Code.NOT_UNPACKED, f"{path}: {what}")
         self._file: Any = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else zstd.ZstdFile(file)
 
     def readinto(self, buffer: Any) -> int:
@@ -72,7 +72,7 @@ class _Unpacked(io.RawIOBase):
             count: int = self._file.readinto(buffer)
         if self._file.tell() > self._limit:
             raise SourceError(
-                "not_unpacked",
+                Code.NOT_UNPACKED,
                 f"{self._path}: more than {self._limit:,} bytes when it is unpacked; if that is right, "
                 "declare a greater max_unpacked in its source",
             )
@@ -101,17 +101,17 @@ class _Unpacked(io.RawIOBase):
         try:
             yield
         except EOFError as error:
-            raise SourceError("not_unpacked", f"{self._path}: the packed file is cut off; copy it again") from error
+            raise SourceError(Code.NOT_UNPACKED, f"{self._path}: the packed file is cut off; copy it again") from error
         except _BROKEN as error:
             told = f"{self._path}: it cannot be unpacked, {error}; pack or copy it again"
-            raise SourceError("not_unpacked", told) from error
+            raise SourceError(Code.NOT_UNPACKED, told) from error
 
 
 def _require_regular_file(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        raise SourceError("not_found", f"{path}: no such file") from error
+        raise SourceError(Code.NOT_FOUND, f"{path}: no such file") from error
     if not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-        raise SourceError("not_text", f"{path}: {what}, not a regular file")
+        raise SourceError(Code.NOT_TEXT, f"{path}: {what}, not a regular file")

@@ -8,16 +8,18 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
+from foundation.errors import Code
+
 MAX_FIELD = 4 * 2**20  # bytes; a larger field is malformed
 MAX_RECORD = 16 * 2**20  # bytes; a larger record is malformed, and no more of it is kept
 LINE_ENDS = (b"\n", b"\r\n", b"\r")  # the last is half a line end, at the end of a file that is still growing
 _LINE_COST = 64  # bytes that a line takes in memory beside its text
 
-FAULTS = {
-    "stray_quote": "a quote where none may be; quotes stand around a whole field and are doubled inside it",
-    "unclosed_quote": "a quoted field does not end; its closing quote is missing",
-    "bare_carriage_return": "a carriage return without a line feed, outside quotes",
-    "field_too_large": f"a field of more than {MAX_FIELD:,} bytes, or a record of more than {MAX_RECORD:,}",
+FAULTS: dict[str, str] = {
+    Code.STRAY_QUOTE: "a quote where none may be; quotes stand around a whole field and are doubled inside it",
+    Code.UNCLOSED_QUOTE: "a quoted field does not end; its closing quote is missing",
+    Code.BARE_CARRIAGE_RETURN: "a carriage return without a line feed, outside quotes",
+    Code.FIELD_TOO_LARGE: f"a field of more than {MAX_FIELD:,} bytes, or a record of more than {MAX_RECORD:,}",
 }
 
 
@@ -83,8 +85,8 @@ class Parser:
             room -= sum(len(line) + _LINE_COST for line in self.lines[first:row])
             is_last = self.lines[row][stop : stop + 1] != self._grammar.mark
             if len(value) > MAX_FIELD or (is_last and len(self.lines[row]) > room):
-                fault = fault or "field_too_large"
-            if fault != "bare_carriage_return":
+                fault = fault or Code.FIELD_TOO_LARGE
+            if fault != Code.BARE_CARRIAGE_RETURN:
                 width += 1
                 fields += [value] if width <= self._width else []
             if is_last:
@@ -114,19 +116,19 @@ class Parser:
         if is_open or self.lines[row].startswith(b'"', start):
             value, row, stop = self._quoted_field(row, start + (not is_open), room)
             if stop is None:
-                return value, row, None, "unclosed_quote"
+                return value, row, None, Code.UNCLOSED_QUOTE
         else:
             stop = next(self._grammar.end.finditer(self.lines[row], start)).start()
             value = self.lines[row][start:stop]
         line, fault = self.lines[row], None
         if line[stop : stop + 1] == b"\r" and line[stop : stop + 2] not in LINE_ENDS:
-            fault, stop = "bare_carriage_return", next(self._grammar.after_return.finditer(line, stop)).start()
+            fault, stop = Code.BARE_CARRIAGE_RETURN, next(self._grammar.after_return.finditer(line, stop)).start()
         if (
             stop < len(line)
             and line[stop : stop + 2] not in LINE_ENDS
             and not line.startswith(self._grammar.mark, stop)
         ):
-            return value, row, None, fault or "stray_quote"
+            return value, row, None, fault or Code.STRAY_QUOTE
         return value, row, stop, fault
 
     def _quoted_field(self, row: int, start: int, room: int) -> tuple[bytes, int, int | None]:

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from foundation.errors import SourceError, visible
+from foundation.errors import Code, SourceError, visible
 from foundation.reader.grammar import FAULTS, Parser
 from foundation.reader.layout import Layout
 from foundation.reader.recovery import decode
@@ -35,7 +35,7 @@ def require_encoding(file: BinaryIO, path: Path | str, layout: Layout) -> None:
     """Raise SourceError when the start of a file, at which it is left, speaks against the declared encoding."""
     if layout.dialect.encoding != "utf-8":
         if other := layout.dialect.suspect(file.read(BLOCK)):
-            raise SourceError("not_text", f"{path}: the text is {other}")
+            raise SourceError(Code.NOT_TEXT, f"{path}: the text is {other}")
         file.seek(0)
 
 
@@ -48,14 +48,14 @@ def read_header(lines: Lines, path: Path | str, layout: Layout) -> Header:
     while (line := lines.one()) and not line.removeprefix(_BOM).strip(b"\r\n"):
         blank.append(line)
     if not line:
-        raise SourceError("empty_file", f"{path}: the file is empty; its first line should name the columns")
+        raise SourceError(Code.EMPTY_FILE, f"{path}: the file is empty; its first line should name the columns")
     for magic, what in _FOREIGN.items():
         if line.startswith(magic):
-            raise SourceError("not_text", f"{path}: no CSV text but {what}")
+            raise SourceError(Code.NOT_TEXT, f"{path}: no CSV text but {what}")
     used, names, fault = _parse(line.removeprefix(_BOM), lines, layout)
     if fault:
         hint = _other_separator(line.decode(errors="replace"), layout) or _other_encoding(line, layout)
-        raise SourceError("not_text", f"{path}: its first line cannot be read as column names: {fault}{hint}")
+        raise SourceError(Code.NOT_TEXT, f"{path}: its first line cannot be read as column names: {fault}{hint}")
     positions = _find_columns(names, path, layout)
     unknown = [name for name in names if layout.headers and name not in layout.headers]
     return Header(names, positions, [*blank, line, *used[1:]], unknown)
@@ -74,12 +74,12 @@ def _find_columns(names: list[str], path: Path | str, layout: Layout) -> list[in
     if missing := [name for name in wanted if name not in names]:
         hint = _other_separator(names[0], layout) if len(names) == 1 else ""
         message = f"{path}: the header lacks {listed(missing)}{hint}; it has {listed(names)}"
-        raise SourceError("missing_column", f"{message}, where {listed(list(wanted))} are wanted")
+        raise SourceError(Code.MISSING_COLUMN, f"{message}, where {listed(list(wanted))} are wanted")
     if doubled := [name for name in dict.fromkeys(wanted) if names.count(name) > 1]:
         message = f"{path}: the header has {listed(doubled)} more than once; keep one of them"
-        raise SourceError("duplicate_column", message)
+        raise SourceError(Code.DUPLICATE_COLUMN, message)
     if not layout.headers and len(names) == 1 and (hint := _other_separator(names[0], layout)):
-        raise SourceError("not_text", f"{path}: its first line names a single column{hint}")
+        raise SourceError(Code.NOT_TEXT, f"{path}: its first line names a single column{hint}")
     return [names.index(name) for name in wanted]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
+from foundation.errors import Code, Stage
 from foundation.reader.dialect import COMMAS, Dialect
 from foundation.reader.grammar import FAULTS, LINE_ENDS, MAX_FIELD, MAX_RECORD, Parsed, Parser, grammar
 
@@ -118,23 +119,23 @@ class Scanner:
         if fault:
             code, message = fault, FAULTS[fault]
         else:
-            code = "too_few_fields" if parsed.width < len(self._columns) else "too_many_fields"
+            code = Code.TOO_FEW_FIELDS if parsed.width < len(self._columns) else Code.TOO_MANY_FIELDS
             message = f"{parsed.width:,} fields where the header has {len(self._columns)}"
         before = [field[:SHOWN].decode(self._encoding, "replace") for field in parsed.fields]
-        return ParsedRecord(at, stop, before, [Error("parse", code, None, None, message)])
+        return ParsedRecord(at, stop, before, [Error(Stage.PARSE, code, None, None, message)])
 
     def _extent(self, at: int, parsed: Parsed) -> tuple[int, str | None]:
         """Where a record ends and its fault; None: at most the number of its fields is wrong."""
         end = at + parsed.lines
         if not parsed.is_matched:
             stop = self._next_start(at, at + _MALFORMED_LINES, parsed.matched)
-            if parsed.fault == "unclosed_quote" and len(self.lines[at]) > MAX_FIELD:
-                return stop, "field_too_large"
-            return stop, parsed.fault if end <= stop else "unclosed_quote"
+            if parsed.fault == Code.UNCLOSED_QUOTE and len(self.lines[at]) > MAX_FIELD:
+                return stop, Code.FIELD_TOO_LARGE
+            return stop, parsed.fault if end <= stop else Code.UNCLOSED_QUOTE
         if not self._is_clean(parsed) and (stop := self._next_start(at, end, parsed.matched)) < end:
-            return stop, "unclosed_quote"
+            return stop, Code.UNCLOSED_QUOTE
         tail = self.stray_tail(end, parsed.width)
-        return (end, parsed.fault) if tail is None else (tail, "stray_quote")
+        return (end, parsed.fault) if tail is None else (tail, Code.STRAY_QUOTE)
 
     def _next_start(self, at: int, end: int, matched: int) -> int:
         """The line after the malformed record at line *at*: where the next one begins, at the latest *end*.
@@ -208,9 +209,9 @@ def decode(columns: list[str], raw_fields: list[bytes], encoding: str) -> tuple[
         try:
             raw.decode(encoding)
         except UnicodeDecodeError as error:
-            code = "invalid_utf8" if encoding == "utf-8" else "invalid_encoding"
+            code = Code.INVALID_UTF8 if encoding == "utf-8" else Code.INVALID_ENCODING
             message = f"byte {error.start + 1} of the field is not {encoding.upper()}: {error.reason}"
-            errors.append(Error("decode", code, column, value, message))
+            errors.append(Error(Stage.DECODE, code, column, value, message))
         if "\0" in text:
-            errors.append(Error("decode", "nul_byte", column, value, "a NUL byte in the field"))
+            errors.append(Error(Stage.DECODE, Code.NUL_BYTE, column, value, "a NUL byte in the field"))
     return fields, errors

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
+from foundation.errors import Code, Stage
 from foundation.reader.reader import Chunk, Damaged
 from foundation.reader.recovery import SHOWN, Error
 from foundation.schema.fastpath import shortcut
@@ -144,11 +145,11 @@ def _reasons(source: Source, refused: list[tuple[Any, ...]]) -> list[list[Error]
 
 def _reason(column: Column, code: str, message: str, value: str) -> Error:
     if value == "" or (column.required and value.isspace()):
-        return Error("schema", "missing", column.name, value[:SHOWN], "Field required")
+        return Error(Stage.SCHEMA, Code.MISSING, column.name, value[:SHOWN], "Field required")
     message = _MESSAGES.get(code, message)
     if column.format and code.endswith("_parsing"):
         message = f"Input should be written as it is declared: {column.format.pattern}"
-    return Error("schema", code, column.name, value[:SHOWN], message)
+    return Error(Stage.SCHEMA, code, column.name, value[:SHOWN], message)
 
 
 @lru_cache(maxsize=64)

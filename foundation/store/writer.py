@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from operator import length_hint
 from typing import Any, NamedTuple
 
+from foundation.errors import Code, Stage
 from foundation.reader.reader import Damaged
 from foundation.reader.recovery import Error
 from foundation.schema.source import Column, Source
@@ -22,21 +23,21 @@ from foundation.store.references import Parents, key_of
 # Rows whose parents are looked up together: what is read for it is in SQLite's cache when they are stored.
 _LOOKED_UP_TOGETHER = 200
 
-_ORPHANS = {
-    "orphan": "no record of {} has this key",
-    "parent_rejected": "the record of {} with this key was rejected",
+_ORPHANS: dict[str, str] = {
+    Code.ORPHAN: "no record of {} has this key",
+    Code.PARENT_REJECTED: "the record of {} with this key was rejected",
 }
 _Missing = Mapping[str, dict[Value, str]]  # for each column that refers the values without a parent, with their codes
 
 
 def orphan_error(code: str, column: str, value: str, parent: str) -> Error:
     """Why a record without a parent is rejected; the parent may have been rejected itself."""
-    return Error("relation", code, column, value, _ORPHANS[code].format(parent))
+    return Error(Stage.RELATION, code, column, value, _ORPHANS[code].format(parent))
 
 
 def duplicate_key_error(source: Source, key: str | None, record: int) -> Error:
     """Why a record is rejected whose key *record* of the same file has."""
-    return Error("key", "duplicate_key", source.key, key, f"record {record} of this file has this key already")
+    return Error(Stage.KEY, Code.DUPLICATE_KEY, source.key, key, f"record {record} of this file has this key already")
 
 
 @dataclass
