@@ -32,6 +32,7 @@ from foundation.pipeline.load import ingest as load_files
 from foundation.schema.source import with_parents
 from foundation.stats.overview import reasons
 from foundation.store.ledger import Load
+from foundation.store.status import LoadStatus, RunStatus
 
 _LOADED = (
     DATA,
@@ -79,9 +80,9 @@ def check(options: Namespace) -> int:
         with open_database(db, sources=sources) as database:
             why = [r for r in reasons(database) if not options.source or r["source"] in options.source]
     show_records(why, title="Why records are refused, with one example each")
-    if run.status == "stopped":
+    if run.status == RunStatus.STOPPED:
         return 2
-    return 1 if any(load.rejected or load.status == "refused" for load in loads) else 0
+    return 1 if any(load.rejected or load.status == LoadStatus.REFUSED for load in loads) else 0
 
 
 @verb(*_LOADED, Option("--workers", "processes; 1: a large file is not read beside (2)", "N", positive), JSON)
@@ -155,12 +156,12 @@ def _show_run(run: Run) -> None:
 
 
 def _exit_status(status: str, read: int, rejected: int, options: Namespace) -> int:
-    if status == "stopped":
+    if status == RunStatus.STOPPED:
         return 2
     if options.max_rejects and rejected > options.max_rejects(read):
         print(f"foundation: {rejected:,} of {read:,} records were refused, more than --max-rejects", file=sys.stderr)
         return 1
-    return 1 if status == "refused" else 0
+    return 1 if status == RunStatus.REFUSED else 0
 
 
 @verb(

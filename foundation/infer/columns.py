@@ -11,7 +11,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from foundation.errors import SourceError
+from foundation.errors import Code, SourceError
 from foundation.reader.dialect import COMMAS, Dialect
 from foundation.reader.layout import Layout
 from foundation.reader.reader import Damaged, Reader
@@ -119,7 +119,9 @@ class ColumnScan:
                 self.header = reader.header
                 self._fill(reader)
             if not self.records:
-                raise SourceError("empty_file", f"{path}: no record that can be read; nothing can be learned from it")
+                raise SourceError(
+                    Code.EMPTY_FILE, f"{path}: no record that can be read; nothing can be learned from it"
+                )
         except BaseException:
             self.close()
             raise

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from foundation.errors import SourceError, visible
+from foundation.errors import Code, SourceError, visible
 from foundation.infer.codegen import Field, Proposal, identifier, names_of, singular
 from foundation.infer.columns import WORDS, ColumnScan, TypeFit
 from foundation.reader.compression import unpacked_beside
@@ -192,7 +192,7 @@ def _propose_reference(scan: ColumnScan, field: Field, folder: Path, parents: Se
         try:
             count, first = scan.missing_from(_keys_of(parent, folder), field.facts.at)
         except SourceError as error:
-            if error.code != "not_found" or ":" not in parent.home:  # nobody asked for those of this package
+            if error.code != Code.NOT_FOUND or ":" not in parent.home:  # nobody asked for those of this package
                 field.doubts.append(f"named after {parent.name}, whose keys could not be looked at: {error}")
             continue
         if not count:

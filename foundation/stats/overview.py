@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.display import table as html_table
-from foundation.errors import visible
+from foundation.errors import Stage, visible
 from foundation.query.engine import Rows
 from foundation.query.query import Database
 from foundation.stats.columns import describe_tables
@@ -15,6 +15,7 @@ from foundation.stats.drift import drift
 from foundation.stats.summary import CheckResult, TableSummary
 from foundation.store.database import quote
 from foundation.store.ledger import COUNTS
+from foundation.store.status import LoadKind, LoadStatus
 
 LARGE = 100_000  # rows; smaller tables are read when somebody asks
 _REASONS = 6  # told one by one among what needs attention
@@ -99,10 +100,10 @@ def loads_of(database: Database, run_id: str, source: str) -> list[dict[str, Any
 
     `called` is the source, with the name of the file if the run met several.
     """
-    met = [load for load in loads(database, run_id) if load["source"] == source and load["kind"] == "file"]
-    last = {load["origin"]: load for load in loads(database) if load["kind"] == "file"}
+    met = [load for load in loads(database, run_id) if load["source"] == source and load["kind"] == LoadKind.FILE]
+    last = {load["origin"]: load for load in loads(database) if load["kind"] == LoadKind.FILE}
     for at, load in enumerate(met):
-        load = last[load["origin"]] if load["status"] == "skipped" else load
+        load = last[load["origin"]] if load["status"] == LoadStatus.SKIPPED else load
         name = source if len(met) == 1 else f"{source}, {visible(Path(load['path']).name, 80)}"
         met[at] = load | {"called": name}
     return met
@@ -201,10 +202,16 @@ def references(database: Database) -> list[dict[str, Any]]:
 def attention(database: Database, run_id: str) -> list[str]:
     """What a reader of a run should look at first, in sentences, the gravest first."""
     files = files_of(database, run_id)
-    points = [f"{load['called']} is {load['status']}" for load in files if load["status"] in ("refused", "stopped")]
+    points = [
+        f"{load['called']} is {load['status']}"
+        for load in files
+        if load["status"] in (LoadStatus.REFUSED, LoadStatus.STOPPED)
+    ]
     points += [f"{load['called']}: {visible(warning, 400)}" for load in files for warning in load["warnings"]]
-    why = [reason for reason in reasons(database, run_id=run_id) if reason["stage"] != "file"]
-    why.sort(key=lambda reason: reason["stage"] == "relation")  # what waits for a parent is repaired with the parent
+    why = [reason for reason in reasons(database, run_id=run_id) if reason["stage"] != Stage.FILE]
+    why.sort(
+        key=lambda reason: reason["stage"] == Stage.RELATION
+    )  # what waits for a parent is repaired with the parent
     points += [_sentence(reason) for reason in why[:_REASONS]]
     if rest := why[_REASONS:]:
         points.append(f"{len(rest):,} more reasons why records were refused, {sum(r['errors'] for r in rest):,} errors")
