@@ -1,7 +1,7 @@
 """Deterministic data like the real files, with faults on request.
 
-Every record throws dice of its own, made from the seed, its source and its number. So a log can throw those of its
-order again, to fit it and to know whether it is damaged, and no record need be remembered. Unlike the real files,
+Every record has random numbers of its own, made from the seed, its source and its number. So a log can draw those of
+its order again, to fit it and to know whether it is damaged, and no record need be remembered. Unlike the real files,
 which are pure chance, these have something to find: orders fail more in fog, in heavy traffic and in one city.
 """
 
@@ -49,29 +49,30 @@ def write_sample(out: Path, *, orders: int = 10_000, faults: float = 0.0, seed: 
     if orders < 1 or not 0 <= faults <= 1:
         raise ValueError(f"orders must be at least 1 and faults from 0 to 1, got {orders} and {faults}")
     out.mkdir(parents=True, exist_ok=True)
-    world = _World(seed, faults, {name: max(1, orders // _ORDERS_FOR_EACH.get(name, 1)) for name in _SOURCES})
-    return [fault for source in SOURCES for fault in _write_file(out / source.file_name, source, world)]
+    counts = {name: max(1, orders // _ORDERS_FOR_EACH.get(name, 1)) for name in _SOURCES}
+    delivery = _Delivery(seed, faults, counts)
+    return [fault for source in SOURCES for fault in _write_file(out / source.file_name, source, delivery)]
 
 
-def _write_file(path: Path, source: Source, world: "_World") -> Iterator[Fault]:
+def _write_file(path: Path, source: Source, delivery: "_Delivery") -> Iterator[Fault]:
     with path.open("wb") as file:
         start = file.write(",".join(column.header for column in source.columns).encode() + b"\n")
-        line, sound = 2, 0  # sound: the key that a duplicate takes, now and then another one
-        for number in range(1, world.counts[source.name] + 1):
-            draw = world.draw(source, number)
-            if draw.code == "duplicate_key" and not sound:
-                draw = draw._replace(code="greater_than")  # its key becomes 0
-            reasons = world.reasons(draw)
-            raw = _record(draw, world.scene(draw), sound)
+        line, valid_key = 2, 0  # that a duplicate takes, now and then another one
+        for number in range(1, delivery.counts[source.name] + 1):
+            record = delivery.record(source, number)
+            if record.code == "duplicate_key" and not valid_key:
+                record = record._replace(code="greater_than")  # its key becomes 0
+            reasons = delivery.reasons(record)
+            raw = _bytes_of(record, delivery.setting(record), valid_key)
             end = start + file.write(raw)
             for column, code in reasons:
                 yield Fault(source.name, number, line, start, end, column, code)
             line, start = line + raw.count(b"\n"), end
-            if not reasons and (not sound or number % 100 == 0):
-                sound = number
+            if not reasons and (not valid_key or number % 100 == 0):
+                valid_key = number
 
 
-class _Dice:
+class _Random:
     """A linear congruential generator: quickly seeded, and the same with every Python."""
 
     def __init__(self, *seed: object) -> None:
@@ -91,8 +92,11 @@ class _Dice:
         return self.pick(["", "0", "+91"]) + self.digits(10)
 
 
-class _Draw(NamedTuple):
-    """A record begun: its references, its fault (what, in which column, what becomes of it), dice for the rest."""
+class _Record(NamedTuple):
+    """A record with its references; `random` is for the rest of its values.
+
+    If it is damaged, `code` says how, `at` in which column, and `form` what becomes of that field.
+    """
 
     source: Source
     number: int
@@ -100,59 +104,59 @@ class _Draw(NamedTuple):
     code: str | None
     at: int
     form: str
-    dice: _Dice
+    random: _Random
 
 
 @dataclass(frozen=True)
-class _World:
+class _Delivery:
     """What all records depend on."""
 
     seed: int
     faults: float
     counts: Mapping[str, int]
 
-    def draw(self, source: Source, number: int) -> _Draw:
-        dice, code, at, form = _Dice(self.seed, source.name, number), None, 0, ""
-        references = {column: 1 + dice.below(self.counts[to]) for column, to in source.references.items()}
-        if dice.below(10**9) < self.faults * 10**9:
-            fault = _Dice(self.seed, source.name, number, "fault")  # the record's own throws stay what they were
-            code, positions, forms = fault.pick(_kinds(source))
-            at, form = fault.pick(positions), fault.pick(forms)
+    def record(self, source: Source, number: int) -> _Record:
+        random, code, at, form = _Random(self.seed, source.name, number), None, 0, ""
+        references = {column: 1 + random.below(self.counts[to]) for column, to in source.references.items()}
+        if random.below(10**9) < self.faults * 10**9:
+            of_fault = _Random(self.seed, source.name, number, "fault")  # the values of the record stay what they were
+            code, positions, forms = of_fault.pick(_faults_of(source))
+            at, form = of_fault.pick(positions), of_fault.pick(forms)
             if code == "orphan":
                 column = source.columns[at].name
                 references[column] += self.counts[source.references[column]]
-        return _Draw(source, number, references, code, at, form, dice)
+        return _Record(source, number, references, code, at, form, random)
 
-    def scene(self, draw: _Draw) -> "_Scene":
-        """The scene of the order that a record belongs to, else its own."""
-        order = draw.references.get("order_id")
-        return _scene(self.draw(_SOURCES["orders"], order).dice if order else draw.dice)
+    def setting(self, record: _Record) -> "_Setting":
+        """That of the order that a record belongs to, else its own."""
+        order = record.references.get("order_id")
+        return _setting(self.record(_SOURCES["orders"], order).random if order else record.random)
 
-    def reasons(self, draw: _Draw) -> list[tuple[str | None, str]]:
+    def reasons(self, record: _Record) -> list[tuple[str | None, str]]:
         """Column and code of everything for which a record is to be refused."""
         if not self.faults:
             return []
-        column = draw.source.columns[draw.at].name
-        if draw.code and draw.code not in ("orphan", "duplicate_key"):
-            return [(None if draw.code in _PARSE else column, draw.code)]
-        parents = draw.source.references
-        found = [(name, self._lack(_SOURCES[parents[name]], key)) for name, key in draw.references.items()]
-        lacks: list[tuple[str | None, str]] = [(name, code) for name, code in found if code]
-        return lacks or ([(column, draw.code)] if draw.code else [])
+        column = record.source.columns[record.at].name
+        if record.code and record.code not in ("orphan", "duplicate_key"):
+            return [(None if record.code in _PARSE else column, record.code)]
+        parents = record.source.references
+        codes = [(name, self._missing(_SOURCES[parents[name]], key)) for name, key in record.references.items()]
+        missing: list[tuple[str | None, str]] = [(name, code) for name, code in codes if code]
+        return missing or ([(column, record.code)] if record.code else [])
 
-    def _lack(self, parent: Source, key: int) -> str | None:
+    def _missing(self, parent: Source, key: int) -> str | None:
         """Why *parent* has no record with this key, if so; a rejected one is known when its key can be read."""
         if key > self.counts[parent.name]:
             return "orphan"
-        draw = self.draw(parent, key)
-        if not self.reasons(draw):
+        record = self.record(parent, key)
+        if not self.reasons(record):
             return None
-        has_lost_its_key = draw.code and parent.columns[draw.at].name == parent.key
+        has_lost_its_key = record.code and parent.columns[record.at].name == parent.key
         return "orphan" if has_lost_its_key else "parent_rejected"
 
 
 @lru_cache(maxsize=64)
-def _kinds(source: Source) -> list[tuple[str, list[int], list[str]]]:
+def _faults_of(source: Source) -> list[tuple[str, list[int], list[str]]]:
     """The faults a record can have: code, positions of the columns that can have it, what becomes of the field."""
     columns = list(enumerate(source.columns))
     key, last = source.position(source.key), len(columns) - 1
@@ -173,24 +177,24 @@ def _kinds(source: Source) -> list[tuple[str, list[int], list[str]]]:
         ("bare_carriage_return", [i for i in texts if i not in quoted], ["{head}\r{tail}"]),  # legal inside quotes
         ("invalid_utf8", texts, ["{head}\udce9{tail}"]),  # the byte E9, by surrogateescape
         ("nul_byte", texts, ["{head}\0{tail}"]),
-        ("duplicate_key", [key], ["{sound}"]),
+        ("duplicate_key", [key], ["{valid_key}"]),
         ("orphan", [source.position(name) for name in source.references], ["{field}"]),
     ]
     return [kind for kind in kinds if kind[1]]
 
 
-def _record(draw: _Draw, scene: "_Scene", sound: int) -> bytes:
-    """The bytes of a record, damaged as it is drawn; *sound* is a key that the file has already."""
-    values = _VALUES[draw.source.name](draw.number, draw.dice, scene)
-    row = [str(draw.number), *map(str, draw.references.values())]
+def _bytes_of(record: _Record, setting: "_Setting", valid_key: int) -> bytes:
+    """The bytes of a record, damaged as it is meant to be; *valid_key* is one that the file has already."""
+    values = _VALUES[record.source.name](record.number, record.random, setting)
+    row = [str(record.number), *map(str, record.references.values())]
     row += [f'"{value}"' if "," in value or "\n" in value else value for value in values]
-    if draw.code == "too_few_fields":
+    if record.code == "too_few_fields":
         row.pop()
-    elif draw.code:
-        field, bare = row[draw.at], row[draw.at].strip('"')
-        cut = 1 + draw.dice.below(len(bare) - 1) + (field != bare)  # neither at an end nor at a quote
-        forms = {"field": field, "bare": bare, "head": field[:cut], "tail": field[cut:], "sound": sound}
-        row[draw.at] = draw.form.format_map(forms)
+    elif record.code:
+        field, bare = row[record.at], row[record.at].strip('"')
+        cut = 1 + record.random.below(len(bare) - 1) + (field != bare)  # neither at an end nor at a quote
+        parts = {"field": field, "bare": bare, "head": field[:cut], "tail": field[cut:], "valid_key": valid_key}
+        row[record.at] = record.form.format_map(parts)
     return (",".join(row) + "\n").encode(errors="surrogateescape")
 
 
@@ -220,7 +224,7 @@ _TEXTS = {
 _RATINGS = {"Positive": "3444455555", "Neutral": "2233333344", "Negative": "1111122225"}
 
 
-class _Scene(NamedTuple):
+class _Setting(NamedTuple):
     """What all records of one order share."""
 
     person: str
@@ -233,67 +237,67 @@ class _Scene(NamedTuple):
     reason: str
 
 
-def _scene(dice: _Dice) -> _Scene:
-    state, city = dice.pick(_CITIES)
-    traffic, weather = dice.pick(["Clear", "Heavy", "Moderate"]), dice.pick(["Clear", "Fog", "Rain"])
+def _setting(random: _Random) -> _Setting:
+    state, city = random.pick(_CITIES)
+    traffic, weather = random.pick(["Clear", "Heavy", "Moderate"]), random.pick(["Clear", "Fog", "Rain"])
     is_heavy, is_foggy = traffic == "Heavy", weather == "Fog"
-    has_failed = dice.below(100) < 6 + 16 * is_heavy + 14 * is_foggy + 20 * (city == "Mumbai")
-    status = "Failed" if has_failed else dice.pick(["Delivered", "In-Transit", "Pending", "Returned"])
+    has_failed = random.below(100) < 6 + 16 * is_heavy + 14 * is_foggy + 20 * (city == "Mumbai")
+    status = "Failed" if has_failed else random.pick(["Delivered", "In-Transit", "Pending", "Returned"])
     causes = _CAUSES + ["Traffic congestion"] * 3 * is_heavy + ["Weather disruption"] * 3 * is_foggy
-    person = f"{dice.pick(_GIVEN)} {dice.pick(_FAMILY)}"
-    reason = dice.pick(causes) if has_failed else ""
-    return _Scene(person, city, state, dice.below(_SPAN), traffic, weather, status, reason)
+    person = f"{random.pick(_GIVEN)} {random.pick(_FAMILY)}"
+    reason = random.pick(causes) if has_failed else ""
+    return _Setting(person, city, state, random.below(_SPAN), traffic, weather, status, reason)
 
 
-_VALUES: dict[str, Callable[[int, _Dice, _Scene], list[str]]] = {  # of the columns behind key and references
-    "clients": lambda n, d, s: [
-        d.pick(["{0} Group", "{0} LLC", "{0}-{1}", "{0}, {1} and Sons"]).format(d.pick(_FAMILY), d.pick(_FAMILY)),
-        f"27ABCDE{n % 10_000:04}F1Z{n % 10}", s.person, d.phone(), f"office{n}@example.com",
-        *_address(d), s.city, s.state, d.digits(6), *_moments(s.placed - _DAY * d.below(1_826)),
+_VALUES: dict[str, Callable[[int, _Random, _Setting], list[str]]] = {  # of the columns after key and references
+    "clients": lambda n, r, s: [
+        r.pick(["{0} Group", "{0} LLC", "{0}-{1}", "{0}, {1} and Sons"]).format(r.pick(_FAMILY), r.pick(_FAMILY)),
+        f"27ABCDE{n % 10_000:04}F1Z{n % 10}", s.person, r.phone(), f"office{n}@example.com",
+        *_address(r), s.city, s.state, r.digits(6), *_times(s.placed - _DAY * r.below(1_826)),
     ],
-    "drivers": lambda n, d, s: [
-        s.person, d.phone(), f"DL{n:04}{d.digits(4)}", d.pick(_COMPANIES), s.city, s.state,
-        d.pick(["Active", "Inactive"]), *_moments(s.placed - _DAY * d.below(1_826)),
+    "drivers": lambda n, r, s: [
+        s.person, r.phone(), f"DL{n:04}{r.digits(4)}", r.pick(_COMPANIES), s.city, s.state,
+        r.pick(["Active", "Inactive"]), *_times(s.placed - _DAY * r.below(1_826)),
     ],
-    "warehouses": lambda n, d, s: [
-        f"Warehouse {n}", s.state, s.city, d.digits(6), str(500 + d.below(1_501)), s.person, d.phone(),
-        *_moments(s.placed - _DAY * d.below(1_826)),
+    "warehouses": lambda n, r, s: [
+        f"Warehouse {n}", s.state, s.city, r.digits(6), str(500 + r.below(1_501)), s.person, r.phone(),
+        *_times(s.placed - _DAY * r.below(1_826)),
     ],
-    "orders": lambda n, d, s: [
-        s.person, d.phone(), *_address(d), s.city, s.state, d.digits(6), *_order_dates(d, s), s.status,
-        d.pick(["COD", "Prepaid"]), str((20_014 + d.below(479_857)) / 100), s.reason, *_moments(d.below(_SPAN)),
+    "orders": lambda n, r, s: [
+        s.person, r.phone(), *_address(r), s.city, s.state, r.digits(6), *_order_dates(r, s), s.status,
+        r.pick(["COD", "Prepaid"]), str((20_014 + r.below(479_857)) / 100), s.reason, *_times(r.below(_SPAN)),
     ],
-    "fleet_logs": lambda n, d, s: [
-        f"MH{d.digits(2)}{d.pick('ABCDEFGH')}{d.pick('JKLMNPRS')}{d.digits(4)}", f"R{1 + d.below(100)}",
-        d.pick(["", "Address not found", "Breakdown", "Heavy congestion"]),
-        *_moments(s.placed + d.below(3 * _DAY), _HOUR * (1 + d.below(8))), *_moments(d.below(_SPAN)),
+    "fleet_logs": lambda n, r, s: [
+        f"MH{r.digits(2)}{r.pick('ABCDEFGH')}{r.pick('JKLMNPRS')}{r.digits(4)}", f"R{1 + r.below(100)}",
+        r.pick(["", "Address not found", "Breakdown", "Heavy congestion"]),
+        *_times(s.placed + r.below(3 * _DAY), _HOUR * (1 + r.below(8))), *_times(r.below(_SPAN)),
     ],
-    "warehouse_logs": lambda n, d, s: [
-        *_moments(s.placed + d.below(2 * _DAY), 60 * (5 + d.below(16)), 60 * (10 + d.below(51))),
-        d.pick(["", "Slow packing", "Stock delay on item", "System issue"]),
+    "warehouse_logs": lambda n, r, s: [
+        *_times(s.placed + r.below(2 * _DAY), 60 * (5 + r.below(16)), 60 * (10 + r.below(51))),
+        r.pick(["", "Slow packing", "Stock delay on item", "System issue"]),
     ],
-    "external_factors": lambda n, d, s: [
-        s.traffic, s.weather, d.pick(["", "Festival", "Holiday", "Strike"]), *_moments(s.placed + d.below(5 * _DAY)),
+    "external_factors": lambda n, r, s: [
+        s.traffic, s.weather, r.pick(["", "Festival", "Holiday", "Strike"]), *_times(s.placed + r.below(5 * _DAY)),
     ],
-    "feedback": lambda n, d, s: [
-        s.person, d.pick(_TEXTS[mood := d.pick(_MOODS[s.status])]), mood, d.pick(_RATINGS[mood]),
-        *_moments(s.placed + _DAY + d.below(9 * _DAY)),
+    "feedback": lambda n, r, s: [
+        s.person, r.pick(_TEXTS[mood := r.pick(_MOODS[s.status])]), mood, r.pick(_RATINGS[mood]),
+        *_times(s.placed + _DAY + r.below(9 * _DAY)),
     ],
 }  # fmt: skip
 
 
-def _address(dice: _Dice) -> list[str]:
-    house = dice.pick(["{1}", "H.No. {1}", "{0:02}/{1}"]).format(dice.below(100), dice.below(1_000))
-    street, quarter = (f"{dice.pick(_FAMILY)} {dice.pick(_WAYS)}" for _ in range(2))
-    return [house + dice.pick([", ", "\n"]) + street, quarter]
+def _address(random: _Random) -> list[str]:
+    house = random.pick(["{1}", "H.No. {1}", "{0:02}/{1}"]).format(random.below(100), random.below(1_000))
+    street, quarter = (f"{random.pick(_FAMILY)} {random.pick(_WAYS)}" for _ in range(2))
+    return [house + random.pick([", ", "\n"]) + street, quarter]
 
 
-def _order_dates(dice: _Dice, scene: _Scene) -> list[str]:
+def _order_dates(random: _Random, setting: _Setting) -> list[str]:
     """Ordered, promised and delivered; the last is empty as long as it is not."""
-    dates = _moments(scene.placed, _DAY * (1 + dice.below(5)), _DAY * dice.below(3))
-    return dates if scene.status == "Delivered" else [*dates[:2], ""]
+    dates = _times(setting.placed, _DAY * (1 + random.below(5)), _DAY * random.below(3))
+    return dates if setting.status == "Delivered" else [*dates[:2], ""]
 
 
-def _moments(*steps: int) -> list[str]:
-    """Moments that follow each other by *steps*, seconds after _START."""
+def _times(*steps: int) -> list[str]:
+    """Times that follow each other by *steps*, in seconds after _START."""
     return [str(_START + timedelta(seconds=at)) for at in accumulate(steps)]
