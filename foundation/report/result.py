@@ -30,7 +30,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-@dataclass
+@dataclass(eq=False)
 class Page:
     """One notebook of a run: where its page and its executed copy are, and why it failed if it did."""
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -80,39 +80,40 @@ def _run_notebooks(run: ReportRun, report: Report, limits: Mapping[str, float]) 
     from foundation.report.parameters import check_parameters
 
     check_parameters(run.notebooks.values(), {**run.parameters, "run_id": report.run_id, "source": ""})
-    pages = {page.stem: page for page in _pages(run)}
-    order = TopologicalSorter(_dependencies(run, pages))
-    order.prepare()
+    after = _dependencies(run)
     with run.target.loading():
         (report.folder / "notebooks").mkdir(parents=True)
         sys.stderr.write(visible(f"This run is made because {report.why}.", 1_000) + "\n")
         with ThreadPoolExecutor(_side_by_side(run)) as pool, forked_kernels() as kernels:
-            running: dict[Future[bool], str] = {}
             options = {"kernels": kernels, **limits}
-            while order.is_active():
-                for stem in order.get_ready():
-                    running[pool.submit(_run_notebook, run, report, pages[stem], options)] = stem
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    stem = running.pop(future)
-                    if not future.result():
-                        del pages[stem]
-                    order.done(stem)
-    report.pages += pages.values()
+            made = _run_in_order(after, lambda page: pool.submit(_run_notebook, run, report, page, options))
+    report.pages += [page for page in after if page in made]
 
 
-def _pages(run: ReportRun) -> list[Page]:
-    overviews = [Page(name) for name in run.notebooks if name != _INGEST]
-    return [*(Page(_INGEST, source.name) for source in run.chosen), *overviews]
-
-
-def _dependencies(run: ReportRun, pages: Mapping[str, Page]) -> dict[str, set[str]]:
-    """For each page those that must be there before: of the parents of its source, or of all sources."""
-    stems = {page.source: stem for stem, page in pages.items() if page.source}
-    parents = {source.name: source.references.values() for source in run.chosen}
-    return {
-        stem: {stems[name] for name in parents.get(page.source, stems) if name in stems and name != page.source}
-        for stem, page in pages.items()
+def _dependencies(run: ReportRun) -> dict[Page, set[Page]]:
+    """The pages of a run, each with those to be made before: of the parents of its source, or of all sources."""
+    pages = {source.name: Page(_INGEST, source.name) for source in run.chosen}
+    after = {
+        pages[source.name]: {pages[name] for name in {*source.references.values()} & pages.keys() - {source.name}}
+        for source in run.chosen
     }
+    return after | {Page(name): set(pages.values()) for name in run.notebooks if name != _INGEST}
+
+
+def _run_in_order(after: Mapping[Page, set[Page]], start: Callable[[Page], Future[bool]]) -> set[Page]:
+    """Start each page when those before it have ended; returns those that were made."""
+    order = TopologicalSorter(after)
+    order.prepare()
+    running: dict[Future[bool], Page] = {}
+    made = set()
+    while order.is_active():
+        running |= {start(page): page for page in order.get_ready()}
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            page = running.pop(future)
+            if future.result():
+                made.add(page)
+            order.done(page)
+    return made
 
 
 def _side_by_side(run: ReportRun) -> int:

@@ -19,21 +19,22 @@ from foundation.schema.record import load_sources
 ROOT = Path(__file__).parents[2]
 MINE = """
 from foundation import Record
-class Item(Record, table="items", key="item", files="items/*.csv"):
+class Item(Record, table="items", key="item", references={"part_of": "items"}, files="items/*.csv"):
     "One."
     item: int
     name: str
+    part_of: int | None = None
 """
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """A folder with a delivery of one source of its own in two files, a database, and one run."""
+    """A folder with a delivery of one source, which refers to itself, in two files, a database, and one run."""
     folder = tmp_path_factory.mktemp("fresh")
     (folder / "data/items").mkdir(parents=True)
     (folder / "mine.py").write_text(MINE)
-    (folder / "data/items/1.csv").write_bytes(b"item,name\n1,a\n2,b\nx,c\n")
-    (folder / "data/items/2.csv.gz").write_bytes(gzip.compress(b"item,name\n3,d\n"))
+    (folder / "data/items/1.csv").write_bytes(b"item,name,part_of\n1,a,\n2,b,1\nx,c,\n")
+    (folder / "data/items/2.csv.gz").write_bytes(gzip.compress(b"item,name,part_of\n3,d,2\n"))
     assert report(folder) == 0
     return folder
 

@@ -18,7 +18,7 @@ from foundation.cli import main
 from foundation.report import html as pages
 from foundation.report.index import write_index_of_runs
 from foundation.report.kernels import forked_kernels
-from foundation.report.notebook import close_loop, run_notebook
+from foundation.report.notebook import close_loop, read_outcome, run_notebook
 from foundation.report.result import Report
 from foundation.report.widgets import Answer, Plot
 from foundation.stats import overview as stats
@@ -176,6 +176,17 @@ def test_a_page_draws_what_each_cell_took(made):
     assert len(bars) == 2 * len(took)
     assert bars[took.index(max(took))]["height"] == "60.0"
     assert f"Bars for the {len(took)} code cells" in page.select_one("svg.cells")["aria-label"]
+
+
+def test_a_source_is_loaded_after_those_that_it_refers_to_and_described_after_all(made):
+    outcomes = {path.stem: read_outcome(path) for path in (made / "notebooks").glob("*.ipynb")}
+    loads = {source.name: outcomes[f"01_ingest_{source.name}"] for source in foundation.SOURCES}
+
+    for source in foundation.SOURCES:
+        for parent in source.references.values():
+            assert loads[parent].ended <= loads[source.name].started
+    for name in ("02_overview", "03_explore"):
+        assert max(load.ended for load in loads.values()) <= outcomes[name].started
 
 
 def test_notebooks_got_their_parameters(made):
