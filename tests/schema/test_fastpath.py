@@ -9,7 +9,7 @@ from pydantic_core import core_schema
 
 from foundation.schema.fastpath import shortcut
 from foundation.schema.source import Source
-from foundation.schema.validator import _Judge
+from foundation.schema.validator import _ColumnValidator
 from tests.support.records import Every, not_seven
 
 SOURCE: Source = Every.__source__
@@ -40,10 +40,10 @@ ODD = [
 
 
 def read(column: str, texts: list[str], *, quickly: bool) -> tuple[list[tuple[type, object]], set[int]]:
-    judge, misfits = _Judge(COLUMNS[column]), set[int]()
+    validator, misfits = _ColumnValidator(COLUMNS[column]), set[int]()
     if not quickly:
-        judge._shortcut = lambda texts: None
-    values = judge(texts, misfits)
+        validator._shortcut = lambda texts: None
+    values = validator(texts, misfits)
     return [(type(value), value) for value in values], misfits
 
 
@@ -84,7 +84,7 @@ def test_a_constraint_that_is_no_bound_has_no_shortcut():
     column = replace(COLUMNS["must_whole"], constraints=(Seven(),))
     misfits = set[int]()
 
-    assert _Judge(column)(["6", "7", "8"], misfits) == [6, ..., 8]
+    assert _ColumnValidator(column)(["6", "7", "8"], misfits) == [6, ..., 8]
     assert misfits == {1}
 
 
