@@ -25,9 +25,6 @@ FLOORS = [
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 TOP = {"__init__", "__main__"}
-UPWARD = {  # still to be decoupled
-    "pipeline.corrections": {"query"},
-}
 ONE_TECHNOLOGY = {
     "sqlite3": {"store", "query"},
     "pydantic": {"schema", "delivery", "memory"},  # memory: ByteSize, and no more
@@ -82,7 +79,7 @@ def test_imports_go_to_lower_rooms_only(module):
 
     upward = {other for other in inside & FLOOR.keys() if other != room and FLOOR[other] >= FLOOR[room]}
 
-    assert upward == UPWARD.get(module, set())
+    assert upward == set()
 
 
 @pytest.mark.parametrize("technology", ONE_TECHNOLOGY)

@@ -104,7 +104,7 @@ def rejects(options: Namespace) -> int:
     """What was refused, where and why: one line an error."""
     with _open(options) as database:
         if options.export:
-            from foundation.pipeline.corrections import export_rejects
+            from foundation.query.rejects_export import export_rejects
 
             paths = export_rejects(database, options.export, source=options.source, code=options.code)
             show_line("\n".join(map(str, paths)) or "No rejects are open.")

@@ -1,27 +1,27 @@
-"""Tables carried over to what is declared now: their rows judged again, those that no longer hold kept as rejects.
+"""Tables carried over to what is declared now: their rows are validated again, those not valid kept as rejects.
 
 All is one transaction: whatever ends the process, the database is as it was before, or as it is wanted.
 """
 
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
 from foundation.errors import StoreError
-from foundation.pipeline.profile import Profile, profile_of
-from foundation.pipeline.revalidate import replay
+from foundation.pipeline.revalidate import Revalidation, open_existing, replay, rolled_back
 from foundation.reader.csv_writer import write_csv
 from foundation.reader.reader import Chunk
 from foundation.schema.formats import Format
 from foundation.schema.source import Column, Source, in_order
 from foundation.schema.validator import Value, judge
-from foundation.store import counts, ledger, rejects
-from foundation.store.database import Store, connect, quote, translate_sqlite_errors
+from foundation.store import ledger, rejects
+from foundation.store.database import Store, quote
 from foundation.store.ledger import Load
-from foundation.store.writer import TableWriter
+from foundation.store.status import LoadKind, RunStatus
 
 _BATCH = 1_000  # rows held in memory at once
 
@@ -36,106 +36,99 @@ class Moved(NamedTuple):
 
 
 class Migrated(NamedTuple):
-    """The tables that were carried over, and the loads of what was rejected before and holds now."""
+    """The tables that were carried over, and the loads of what was rejected before and is valid now."""
 
     moved: list[Moved]
     loads: list[Load]
 
 
 def migrate(db: Path, sources: Sequence[Source], *, dry_run: bool = False) -> Migrated:
-    """Carry the tables of *db* over to *sources*, and judge the open rejects again; *dry_run* takes it all back.
+    """Carry the tables of *db* over to *sources*, and validate the open rejects again; *dry_run* takes it all back.
 
-    A table is carried over when it was made from another declaration, when rows of it were judged by other rules,
-    or when rows that it may refer to no longer hold. Memory does not grow with the rows; the file may double.
+    A table is carried over when it was made from another declaration, when rows of it were validated by other rules,
+    or when rows that it may refer to are gone. Memory does not grow with the rows; the file may double.
 
     Raises StoreError when the database is not there, cannot be written or has rows that came from no record of their
     own, SchemaError when rows of a table that no source declares would lose what they refer to.
     """
-    connect(db, read_only=True).close()  # a database that is not there is told, not made
+    sources = in_order(sources)
     result = Migrated([], [])
-    with Store(db) as store, suppress(_UndoneError), store.rebuilding():
+    with open_existing(db) as store, rolled_back(store.rebuilding()) if dry_run else store.rebuilding():
         ledger.begin_run(store, run_id := ledger.new_run_id(), {"verb": "migrate"})
-        moves = [move for source in in_order(sources) if (move := _Move(store, source, run_id)).run(result.moved)]
+        carried = [_carry_over(store, source, run_id, result.moved) for source in sources]
         for source in sources:
             store.build_indexes(source)
-        for move in moves:
-            move.close()
-        result.loads.extend(replay(store, in_order(sources), run_id))
-        ledger.end_run(store, run_id, "complete")
-        if dry_run:
-            raise _UndoneError
+        for version in chain.from_iterable(carried):
+            version.load.unchanged, version.load.inserted = version.load.inserted, 0  # the rows were there before
+            version.finish()
+        result.loads.extend(replay(store, sources, run_id))
+        ledger.end_run(store, run_id, RunStatus.COMPLETE)
     return result
 
 
-class _UndoneError(Exception):
-    """Takes a dry run back."""
+def _carry_over(store: Store, source: Source, run_id: str, moved: list[Moved]) -> list[Revalidation]:
+    """Carry a table over if that is due after those *moved* before it, and add it to them; its loads, unfinished."""
+    changes = _changes(store, source, moved) if store.has(source.name) else []
+    if not changes:
+        store.prepare(source)
+        return []
+    loads = _Table(store, source, run_id).carry_over()
+    carried, rejected = (sum(getattr(one.load, name) for one in loads) for name in ("inserted", "rejected"))
+    moved.append(Moved(source.name, changes, carried, rejected))
+    return loads
 
 
-@dataclass
-class _Move:
+def _changes(store: Store, source: Source, moved: list[Moved]) -> list[str]:
+    """Why a table is to be carried over, in words; nothing if it is not."""
+    changes = store.differences(source)
+    if not changes:
+        table = quote(source.name)
+        sql = f"SELECT 1 FROM {table} t JOIN _loads l ON l.load_id = t._load WHERE l.fingerprint <> ? LIMIT 1"
+        if store.execute(sql, (source.fingerprint,)).fetchone():
+            changes = ["its rows were judged by other rules"]
+    lost = {table.source for table in moved if table.rejected} & set(source.references.values())
+    return changes + [f"rows of {parent} are gone" for parent in sorted(lost)]
+
+
+class _Table:
     """A table on its way; its rows belong to one load for each version of a file that they came from."""
 
-    store: Store
-    source: Source
-    run_id: str
-    loads: dict[int, Load] = field(default_factory=dict)  # by origin
-    profiles: dict[int, Profile] = field(default_factory=dict)  # by load
+    def __init__(self, store: Store, source: Source, run_id: str) -> None:
+        self._store, self._source, self._run_id = store, source, run_id
+        self._unformatted = replace(source, columns=tuple(map(_without_format, source.columns)))  # as it is stored
+        self._loads: dict[int, Revalidation] = {}  # by origin
+        self._old = f"_old_{source.name}"
+        self._columns: list[str] = []  # of the old table
+        self._positions: list[int | None] = []  # for each column of the source where it stands among these
 
-    def run(self, moved: list[Moved]) -> bool:
-        """Carry the table over if that is due after those *moved* before it, and tell of it there."""
-        lost = {one.source for one in moved if one.rejected} & set(self.source.references.values())
-        changes = self.store.differences(self.source)
-        changes += ["its rows were judged by other rules"] if not changes and self._is_judged_otherwise() else []
-        changes += [f"rows of {parent} are gone" for parent in sorted(lost)]
-        if not changes or not self.store.has(self.source.name):
-            self.store.prepare(self.source)
-            return False
-        self._carry_over()
-        carried, rejected = (sum(getattr(load, n) for load in self.loads.values()) for n in ("unchanged", "rejected"))
-        moved.append(Moved(self.source.name, changes, carried, rejected))
-        return True
+    def carry_over(self) -> list[Revalidation]:
+        table, old = quote(self._source.name), quote(self._old)
+        self._store.execute(f"ALTER TABLE {table} RENAME TO {old}")
+        self._store.prepare(self._source)
+        self._match_columns()
+        for origin, rows in self._batches():
+            self._validate(self._load_of(origin), rows)
+        self._require_all_rows()
+        self._store.execute(f"DROP TABLE {old}")
+        return list(self._loads.values())
 
-    def close(self) -> None:
-        """Assert for each load that its rows and rejects add up."""
-        for load in self.loads.values():
-            ledger.save_chunk(
-                self.store, load, Chunk.of_rows([], []), records=load.read, seconds=load.seconds, rss_bytes=0
-            )
-            with translate_sqlite_errors(self.store.path):
-                counted = counts.count_rows(self.store.connection, self.source, load)
-            counts.save_counts(self.store, self.source, load, counted)
-            counts.save_profile(self.store, load, self.profiles[load.load_id].packed())
+    def _match_columns(self) -> None:
+        listed = self._store.execute("SELECT name, pk FROM pragma_table_info(?)", (self._old,)).fetchall()
+        self._columns = [name for name, _ in listed if name not in ("_load", "_record")]
+        named = replace(self._source, columns=tuple(replace(c, header=c.name) for c in self._source.columns))
+        self._positions = named.layout.positions(self._columns)
+        positions = dict(zip((c.name for c in self._source.columns), self._positions, strict=True))
+        key = [None if (index := positions[name]) is None else self._columns[index] for name in self._source.keys]
+        if key != [name for name, number in sorted(listed, key=itemgetter(1)) if number]:
+            # Another column was the key: what rejects have of it is no key any more.
+            self._store.execute("UPDATE _rejects SET key = NULL WHERE source = ?", (self._source.name,))
 
-    def _is_judged_otherwise(self) -> bool:
-        if not self.store.has(self.source.name):
-            return False
-        table = quote(self.source.name)
-        sql = f"SELECT 1 FROM {table} t JOIN _loads l ON l.load_id = t._load WHERE l.fingerprint <> ? LIMIT 1"
-        return self.store.execute(sql, (self.source.fingerprint,)).fetchone() is not None
-
-    def _carry_over(self) -> None:
-        table, old = quote(self.source.name), quote(f"_old_{self.source.name}")
-        self.store.execute(f"ALTER TABLE {table} RENAME TO {old}")
-        self.store.prepare(self.source)
-        names = self.store.execute("SELECT name FROM pragma_table_info(?)", (f"_old_{self.source.name}",)).fetchall()
-        columns = [name for (name,) in names if name not in ("_load", "_record")]
-        self._forget_keys(columns)
-        for origin, rows in self._batches(columns, old):
-            self._judge(self._load(origin, columns), rows, columns)
-        (rows_before,) = self.store.execute(f"SELECT count(*) FROM {old}").fetchone()
-        judged = sum(load.read for load in self.loads.values())
-        if judged != rows_before:  # two rows that came from one record: nobody but a stranger writes such
-            raise StoreError(
-                f"{self.store.path}: {self.source.name} has {rows_before:,} rows, of which {judged:,} can be told "
-                "apart by the record they came from; it was changed by another program, and nothing is carried over"
-            )
-        self.store.execute(f"DROP TABLE {old}")
-
-    def _batches(self, columns: list[str], old: str) -> Iterator[tuple[int, dict[int, tuple[Value, ...]]]]:
+    def _batches(self) -> Iterator[tuple[int, dict[int, tuple[Value, ...]]]]:
         """Rows of one origin by their records, in the order of the table."""
-        listed = ", ".join(f"o.{quote(name)}" for name in columns)
-        cursor = self.store.execute(
-            f"SELECT {listed}, l.origin, o._record FROM {old} o CROSS JOIN _loads l ON l.load_id = o._load"
+        columns = ", ".join(f"o.{quote(name)}" for name in self._columns)
+        old = quote(self._old)
+        cursor = self._store.execute(
+            f"SELECT {columns}, l.origin, o._record FROM {old} o CROSS JOIN _loads l ON l.load_id = o._load"
         )
         while batch := cursor.fetchmany(_BATCH):
             by_origin: dict[int, dict[int, tuple[Value, ...]]] = {}
@@ -143,61 +136,53 @@ class _Move:
                 by_origin.setdefault(origin, {})[record] = tuple(values)
             yield from by_origin.items()
 
-    def _load(self, origin: int, columns: list[str]) -> Load:
-        """The load that what came from a version of a file belongs to from now on."""
-        if origin not in self.loads:
-            old = ledger.read_load(self.store, origin)
-            places = _places(self.source, columns)
-            headers = {at: c.header for c, at in zip(self.source.columns, places, strict=True) if at is not None}
-            load = Load(
-                self.source.name, old.path, old.bytes, self.source.fingerprint, self.run_id, kind="migrate",
-                origin=origin, header=[headers.get(at, name) for at, name in enumerate(columns)],
-                sha256=old.sha256, status="complete",
+    def _load_of(self, origin: int) -> Revalidation:
+        """What came from a version of a file belongs to this load from now on."""
+        if origin not in self._loads:
+            headers = dict(zip(self._positions, (c.header for c in self._source.columns), strict=True))
+            self._loads[origin] = Revalidation(
+                self._store, self._source, ledger.read_load(self._store, origin), self._run_id, LoadKind.MIGRATE,
+                header=[headers.get(index, name) for index, name in enumerate(self._columns)],
             )  # fmt: skip
-            ledger.save_load(self.store, load)
-            self.loads[origin], self.profiles[load.load_id] = load, profile_of(self.source)
-        return self.loads[origin]
+        return self._loads[origin]
 
-    def _judge(self, load: Load, rows: dict[int, tuple[Value, ...]], columns: list[str]) -> None:
-        """Store the rows that hold as they are, keep the others with their reasons."""
-        places = _places(self.source, columns)
-        kinds = [c.kind for c in self.source.columns]
-        texts: list[Sequence[str]] = [
-            [_text(None if at is None else values[at], kind) for at, kind in zip(places, kinds, strict=True)]
-            for values in rows.values()
+    def _validate(self, version: Revalidation, rows: dict[int, tuple[Value, ...]]) -> None:
+        """Store the rows that are valid, keep the others with their reasons."""
+        texts = [self._texts(values) for values in rows.values()]
+        validated = judge(self._unformatted, Chunk.of_rows(list(rows), texts))
+        # A key that two rows have now is one too many, whatever file they are from.
+        rejected = version.write(validated, {one.load.load_id for one in self._loads.values()})
+        kept = ((r, (r.record, None, None, None, None), self._raw(rows[r.record])) for r in rejected)
+        rejects.save_rejects(self._store, self._source, version.load, kept)
+        version.load.read += len(rows)
+        version.load.rejected += len(rejected)
+
+    def _texts(self, values: tuple[Value, ...]) -> list[str]:
+        """The fields of an old row, in the order of the source."""
+        return [
+            "" if index is None else _text(values[index], column.kind)
+            for index, column in zip(self._positions, self._source.columns, strict=True)
         ]
-        verdict = judge(_plain(self.source), Chunk.of_rows(list(rows), texts))
-        all_of_them = {one.load_id for one in self.loads.values()}  # a key that two rows have now is one too many
-        result = TableWriter(self.store, self.source, load, all_of_them).write(rows_now := verdict.rows)
-        rejected = sorted([*verdict.rejected, *result.rejected])
-        rejects.save_rejects(
-            self.store, self.source, load,
-            ((d, (d.record, None, None, None, None), _raw(self.source, places, rows[d.record])) for d in rejected),
-        )  # fmt: skip
-        refused = {damaged.record for damaged in result.rejected}
-        self.profiles[load.load_id].add([row for row in rows_now if row[-1] not in refused])
-        load.read += len(rows)
-        load.unchanged += result.inserted
-        load.rejected += len(rejected)
 
-    def _forget_keys(self, columns: list[str]) -> None:
-        """Take the keys off the rejects when another column is the key now: they are keys no more."""
-        sql = "SELECT name FROM pragma_table_info(?) WHERE pk ORDER BY pk"
-        before = [name for (name,) in self.store.execute(sql, (f"_old_{self.source.name}",))]
-        places = dict(zip((c.name for c in self.source.columns), _places(self.source, columns), strict=True))
-        if [None if (at := places[name]) is None else columns[at] for name in self.source.keys] != before:
-            self.store.execute("UPDATE _rejects SET key = NULL WHERE source = ?", (self.source.name,))
+    def _raw(self, values: tuple[Value, ...]) -> bytes:
+        """A row of the old table as a record of a file, to be validated again."""
+        formats = {index: c.format for c, index in zip(self._source.columns, self._positions, strict=True)}
+        fields = [_text(value, str) for value in values]
+        for index, text in enumerate(fields):
+            if text and (form := formats.get(index)):
+                fields[index] = form.write(text)
+        file, dialect = io.StringIO(), self._source.dialect
+        write_csv(file, fields, (), delimiter=dialect.delimiter)
+        return file.getvalue().encode(dialect.encoding, "backslashreplace")
 
-
-def _places(source: Source, columns: list[str]) -> list[int | None]:
-    """For each column of the source where it stands among those of the old table."""
-    named = replace(source, columns=tuple(replace(c, header=c.name) for c in source.columns))
-    return named.layout.positions(columns)
-
-
-def _plain(source: Source) -> Source:
-    """The source for values as they are stored: in no format of a file."""
-    return replace(source, columns=tuple(_without_format(c) for c in source.columns))
+    def _require_all_rows(self) -> None:
+        (before,) = self._store.execute(f"SELECT count(*) FROM {quote(self._old)}").fetchone()
+        read = sum(version.load.read for version in self._loads.values())
+        if read != before:  # two rows that came from one record: only another program writes such
+            raise StoreError(
+                f"{self._store.path}: {self._source.name} has {before:,} rows, of which {read:,} can be told "
+                "apart by the record they came from; it was changed by another program, and nothing is carried over"
+            )
 
 
 def _without_format(column: Column) -> Column:
@@ -209,13 +194,3 @@ def _text(value: Value, kind: type) -> str:
     if isinstance(value, float) and kind is int and value.is_integer():
         return str(int(value))
     return "" if value is None else str(value)
-
-
-def _raw(source: Source, places: list[int | None], values: tuple[Value, ...]) -> bytes:
-    """A row of the old table as a record of a file, to be judged again."""
-    formats = {at: c.format for c, at in zip(source.columns, places, strict=True) if c.format}
-    texts = [_text(value, str) for value in values]
-    fields = [form.write(text) if text and (form := formats.get(at)) else text for at, text in enumerate(texts)]
-    file = io.StringIO()
-    write_csv(file, fields, (), delimiter=source.dialect.delimiter)
-    return file.getvalue().encode(source.dialect.encoding, "backslashreplace")

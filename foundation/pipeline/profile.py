@@ -20,6 +20,8 @@ from types import MappingProxyType
 from typing import Any, Literal, Self
 
 from foundation.schema.source import Column, Source
+from foundation.store.database import Connection, quote
+from foundation.store.ledger import Load
 
 MOST = 1_000  # different values of a column that are counted one by one
 _MOST_CHARACTERS = 200_000  # of these together: long texts are no vocabulary
@@ -246,6 +248,23 @@ class Profile:
 def profile_of(source: Source) -> Profile:
     """A profile of rows of *source*, none as yet."""
     return Profile({c.name: Figures(_kind(source, c), is_optional=not c.required) for c in source.columns})
+
+
+def complete(profile: Profile, connection: Connection, source: Source, load: Load, start: int) -> None:
+    """Read from the table what the profile of a load lacks.
+
+    That are the rows up to record *start* if the load was resumed there, and extremes that may be of rejected rows.
+    """
+    of_load = f"FROM {quote(source.name)} WHERE _load = {load.load_id:d}"
+    if start and profile.rows != load.inserted + load.updated + load.unchanged:
+        names = ", ".join(f"ifnull({quote(column.name)}, '')" for column in source.columns)
+        cursor = connection.execute(f"SELECT {names} {of_load} AND _record <= ?", (start,))
+        while rows := cursor.fetchmany(1_000):
+            profile.add(rows)
+    for name, figures in profile.columns.items():
+        if figures.is_doubtful:
+            sql = f"SELECT min({quote(name)}), max({quote(name)}) {of_load}"
+            figures.least, figures.greatest = connection.execute(sql).fetchone()
 
 
 def _kind(source: Source, column: Column) -> Kind:

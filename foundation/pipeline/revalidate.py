@@ -1,34 +1,26 @@
-"""Rejects judged again: children whose parents have arrived, records that a changed rule lets pass."""
+"""Rejects validated again: children whose parents have arrived, records that a changed rule lets pass."""
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from foundation.pipeline.profile import Profile, profile_of
-from foundation.reader.reader import Chunk, reread
+from foundation.pipeline.profile import profile_of
+from foundation.reader.reader import Chunk, Damaged, reread
 from foundation.reader.recovery import Error
 from foundation.schema.source import Source
-from foundation.schema.validator import judge
-from foundation.store.counts import count_rows, save_counts, save_profile
+from foundation.schema.validator import Row, Verdict, judge
+from foundation.store import counts, ledger, rejects
 from foundation.store.database import Store, connect, quote
-from foundation.store.ledger import Load, begin_run, end_run, loads_since, new_run_id, read_load, save_chunk, save_load
+from foundation.store.ledger import Load
 from foundation.store.references import key_of
-from foundation.store.rejects import save_errors, set_status
+from foundation.store.status import LoadKind, LoadStatus, RejectStatus, RunStatus
 from foundation.store.writer import TableWriter
 
 _BATCH = 1_000  # rejects held in memory at once
-
-
-class _Kept(NamedTuple):
-    """A rejected record that is to be judged again."""
-
-    reject_id: int
-    record: int
-    raw: bytes
-    header: str
+_ALL = "1"  # SQL that each reject meets
 
 
 @contextmanager
@@ -37,132 +29,60 @@ def rewriting(db: Path, sources: Sequence[Source], verb: str) -> Iterator[tuple[
 
     Raises StoreError when the database is not there or cannot be written.
     """
-    connect(db, read_only=True).close()  # a database that is not there is told, not made
-    with Store(db) as store:
+    with open_existing(db) as store:
         for source in sources:
             store.prepare(source)
-        begin_run(store, run_id := new_run_id(), {"verb": verb})
+        ledger.begin_run(store, run_id := ledger.new_run_id(), {"verb": verb})
         yield store, run_id
         for source in sources:
             store.build_indexes(source)
-        end_run(store, run_id, "complete")
+        ledger.end_run(store, run_id, RunStatus.COMPLETE)
+
+
+def open_existing(db: Path) -> Store:
+    """The database, open for writing; raises StoreError when it is not there, in place of making it."""
+    connect(db, read_only=True).close()
+    return Store(db)
+
+
+@contextmanager
+def rolled_back(transaction: AbstractContextManager[None]) -> Iterator[None]:
+    """A dry run: a transaction of which nothing stays."""
+    with suppress(_DryRunError), transaction:
+        yield
+        raise _DryRunError
+
+
+class _DryRunError(Exception):
+    """Rolls a dry run back."""
 
 
 def release(store: Store, sources: Sequence[Source], run_id: str) -> list[Load]:
     """Store the records that waited for parents which are there now; parents before their children.
 
-    Those that still wait are told anew why: a parent may have come and been rejected, or have left its file.
+    The reasons of those still waiting are updated: a parent may have come and been rejected, or have left its file.
     """
     loads: list[Load] = []
     for source in sources:
         if source.references:
-            while stored := _readmit(store, source, run_id, _moved(store, source)):  # one may have waited for another
+            condition = _has_changed_reference(store, source)
+            # One that is stored may be the parent of another that waits.
+            while stored := _revalidate_open(store, source, run_id, LoadKind.RELEASE, condition):
                 loads += stored
     return loads
 
 
 def replay(store: Store, sources: Sequence[Source], run_id: str, *, dry_run: bool = False) -> list[Load]:
-    """Judge all open rejects again, by what is declared and stored now; with *dry_run* nothing is changed."""
+    """Validate all open rejects again, by what is declared and stored now; with *dry_run* nothing is changed."""
     loads: list[Load] = []
-    with suppress(_UndoneError), store.transaction() if dry_run else nullcontext():
+    with rolled_back(store.transaction()) if dry_run else nullcontext():
         for source in sources:
-            loads += _readmit(store, source, run_id, "1")
+            loads += _revalidate_open(store, source, run_id, LoadKind.REPLAY, _ALL)
         loads += release(store, sources, run_id)
-        if dry_run:
-            raise _UndoneError
     return loads
 
 
-class _UndoneError(Exception):
-    """Takes a dry run back."""
-
-
-def _readmit(store: Store, source: Source, run_id: str, condition: str) -> list[Load]:
-    """Take the versions of files in their order: what a later one holds of a record is newer."""
-    # Most loads move nothing, and an index has all that this asks of the rejects; what follows reads them.
-    meets = f"SELECT 1 FROM _rejects r WHERE source = ? AND status = 'open' AND {condition} LIMIT 1"
-    if not store.execute(meets, (source.name,)).fetchone():
-        return []
-    _waive_overtaken(store, source, condition)
-    origins = store.execute(
-        """
-        SELECT DISTINCT origin FROM _rejects r JOIN _loads USING (load_id)
-        WHERE r.source = ? AND r.status = 'open' AND record IS NOT NULL ORDER BY origin
-        """,
-        (source.name,),
-    ).fetchall()
-    loads = (_readmit_version(store, source, read_load(store, origin), run_id, condition) for (origin,) in origins)
-    return [load for load in loads if load.read]
-
-
-def _waive_overtaken(store: Store, source: Source, condition: str) -> None:
-    """Close the records that meet a condition and whose key a later version of a file has stored: that is newer."""
-    told = ["r.key"] if len(source.keys) == 1 else [f"r.key ->> {at}" for at in range(len(source.keys))]
-    same = " AND ".join(f"s.{quote(name)} = {text}" for name, text in zip(source.keys, told, strict=True))
-    with store.transaction():
-        store.execute(
-            f"""
-            UPDATE _rejects AS r SET status = 'waived' WHERE source = ?1 AND status = 'open'
-            AND load_id < (SELECT max(origin) FROM _loads WHERE source = ?1) AND {condition}
-            AND EXISTS (
-                SELECT 1 FROM {quote(source.name)} s JOIN _loads l ON l.load_id = s._load
-                WHERE {same} AND l.origin > r.load_id
-            )
-            """,
-            (source.name,),
-        )
-
-
-def _readmit_version(store: Store, source: Source, old: Load, run_id: str, condition: str) -> Load:
-    with again(store, source, old, run_id, kind="replay" if condition == "1" else "release") as (load, profile):
-        for kept in _batches(store, old.origin, condition):
-            chunk = reread(((reject.record, reject.raw, json.loads(reject.header)) for reject in kept), source.layout)
-            ids = {reject.record: reject.reject_id for reject in kept}
-            for record, errors in judge_again(store, source, chunk, load, profile, ids, status="released").items():
-                save_errors(store, ids[record], errors)
-    return load
-
-
-@contextmanager
-def again(store: Store, source: Source, old: Load, run_id: str, *, kind: str) -> Iterator[tuple[Load, Profile]]:
-    """One transaction, load and profile for records of *old* that are judged again; no load if none was stored."""
-    load = Load(
-        source.name, old.path, old.bytes, source.fingerprint, run_id,
-        kind=kind, origin=old.origin, header=old.header, sha256=old.sha256, status="complete",
-    )  # fmt: skip
-    began, profile = time.perf_counter(), profile_of(source)
-    with store.transaction():
-        save_load(store, load)
-        yield load, profile
-        if load.read:
-            load.seconds = time.perf_counter() - began
-            save_chunk(store, load, Chunk.of_rows([], []), records=load.read, seconds=load.seconds, rss_bytes=0)
-            save_counts(store, source, load, count_rows(store.connection, source, load))
-            save_profile(store, load, profile.packed())
-        else:
-            store.execute("DELETE FROM _loads WHERE load_id = ?", (load.load_id,))
-
-
-def judge_again(
-    store: Store, source: Source, chunk: Chunk, load: Load, profile: Profile, ids: Mapping[int, int], *, status: str
-) -> dict[int, list[Error]]:
-    """Store what holds of *chunk*, whose rejects *ids* names by record, and mark it; what does not, with reasons."""
-    verdict = judge(source, chunk)
-    rows = verdict.rows
-    # What a later file holds of a record is newer than what is judged again.
-    result = TableWriter(store, source, load, loads_since(store, load)).write(rows)
-    refused = {damaged.record: damaged.errors for damaged in (*verdict.rejected, *result.rejected)}
-    profile.add([row for row in rows if row[-1] not in refused])
-    stored = [reject_id for record, reject_id in ids.items() if record not in refused]
-    set_status(store, stored, status)
-    load.read += len(stored)
-    load.inserted += result.inserted
-    load.updated += result.updated
-    load.unchanged += result.unchanged
-    return refused
-
-
-def _moved(store: Store, source: Source) -> str:
+def _has_changed_reference(store: Store, source: Source) -> str:
     """SQL for a reject with a reference of which something else is true by now."""
     # The + keeps SQLite from looking for the errors of a reject among all errors of that stage.
     code_now = " ".join(
@@ -182,8 +102,55 @@ def _moved(store: Store, source: Source) -> str:
     """
 
 
-def _batches(store: Store, origin: int, condition: str) -> Iterator[list[_Kept]]:
-    """The open rejects of a version of a file that meet a condition, in the order they came."""
+def _revalidate_open(store: Store, source: Source, run_id: str, kind: LoadKind, condition: str) -> list[Load]:
+    """Validate the open rejects that meet a condition again, and give the loads of those that are stored now.
+
+    The versions of files come in their order: what a later one holds of a record is newer.
+    """
+    # Most loads change nothing for rejects, and an index has all that this asks of them; what follows reads them.
+    is_met = f"SELECT 1 FROM _rejects r WHERE source = ? AND status = 'open' AND {condition} LIMIT 1"
+    if not store.execute(is_met, (source.name,)).fetchone():
+        return []
+    _waive_overtaken(store, source, condition)
+    origins = store.execute(
+        """
+        SELECT DISTINCT origin FROM _rejects r JOIN _loads USING (load_id)
+        WHERE r.source = ? AND r.status = 'open' AND record IS NOT NULL ORDER BY origin
+        """,
+        (source.name,),
+    ).fetchall()
+    loads = [_revalidate_version(store, source, origin, run_id, kind, condition) for (origin,) in origins]
+    return [load for load in loads if load.read]
+
+
+def _revalidate_version(store: Store, source: Source, origin: int, run_id: str, kind: LoadKind, condition: str) -> Load:
+    with revalidation(store, source, origin, run_id, kind) as version:
+        for chunk, ids in _batches(store, source, origin, condition):
+            for record, errors in version.recover(chunk, ids, RejectStatus.RELEASED).items():
+                rejects.save_errors(store, ids[record], errors)
+    return version.load
+
+
+def _waive_overtaken(store: Store, source: Source, condition: str) -> None:
+    """Close the records that meet a condition and whose key a later version of a file has stored: that is newer."""
+    texts = ["r.key"] if len(source.keys) == 1 else [f"r.key ->> {index}" for index in range(len(source.keys))]
+    same_key = " AND ".join(f"s.{quote(name)} = {text}" for name, text in zip(source.keys, texts, strict=True))
+    with store.transaction():
+        store.execute(
+            f"""
+            UPDATE _rejects AS r SET status = 'waived' WHERE source = ?1 AND status = 'open'
+            AND load_id < (SELECT max(origin) FROM _loads WHERE source = ?1) AND {condition}
+            AND EXISTS (
+                SELECT 1 FROM {quote(source.name)} s JOIN _loads l ON l.load_id = s._load
+                WHERE {same_key} AND l.origin > r.load_id
+            )
+            """,
+            (source.name,),
+        )
+
+
+def _batches(store: Store, source: Source, origin: int, condition: str) -> Iterator[tuple[Chunk, dict[int, int]]]:
+    """The open rejects of a version of a file that meet a condition, in the order they came, with their numbers."""
     sql = f"""
         SELECT reject_id, record, raw, header FROM _rejects r JOIN _loads USING (load_id)
         WHERE load_id IN (SELECT load_id FROM _loads WHERE origin = ?) AND record IS NOT NULL
@@ -191,6 +158,85 @@ def _batches(store: Store, origin: int, condition: str) -> Iterator[list[_Kept]]
         ORDER BY reject_id LIMIT {_BATCH:d}
     """
     last = 0
-    while batch := [_Kept(*row) for row in store.execute(sql, (origin, last))]:
-        last = batch[-1].reject_id
-        yield batch
+    while batch := store.execute(sql, (origin, last)).fetchall():
+        last = batch[-1][0]
+        chunk = reread(((record, raw, json.loads(header)) for _, record, raw, header in batch), source.layout)
+        yield chunk, {record: reject_id for reject_id, record, *_ in batch}
+
+
+class Revalidation:
+    """A load of records that an *old* load has read or rejected, inside the open transaction."""
+
+    def __init__(
+        self, store: Store, source: Source, old: Load, run_id: str, kind: LoadKind, header: list[str] | None = None
+    ) -> None:
+        self._store, self._source = store, source
+        self._profile = profile_of(source)
+        self.load = Load(
+            source.name, old.path, old.bytes, source.fingerprint, run_id, kind=kind, origin=old.origin,
+            header=header or old.header, sha256=old.sha256, status=LoadStatus.COMPLETE,
+        )  # fmt: skip
+        ledger.save_load(store, self.load)
+
+    def recover(self, chunk: Chunk, ids: Mapping[int, int], status: RejectStatus) -> dict[int, list[Error]]:
+        """Store the valid records of *chunk*, and give their rejects, which *ids* names by record, that status.
+
+        Returns the reasons of the others.
+        """
+        # What a later file holds of a record is newer than what is validated again.
+        rejected = self.write(judge(self._source, chunk), ledger.loads_since(self._store, self.load))
+        reasons = {reject.record: reject.errors for reject in rejected}
+        stored = [reject_id for record, reject_id in ids.items() if record not in reasons]
+        rejects.set_status(self._store, stored, status)
+        self.load.read += len(stored)
+        return reasons
+
+    def write(self, verdict: Verdict, same_file: Set[int]) -> list[Damaged]:
+        """Write the valid rows; the records that are rejected by then, in their order."""
+        writer = TableWriter(self._store, self._source, self.load, same_file)
+        written = write_valid(writer, self.load, verdict)
+        refused = {reject.record for reject in written.refused}
+        self._profile.add([row for row in written.rows if row[-1] not in refused] if refused else written.rows)
+        return written.rejected
+
+    def finish(self) -> None:
+        """Keep what the load holds; raises StoreError unless its rows and rejects add up."""
+        load = self.load
+        ledger.save_chunk(
+            self._store, load, Chunk.of_rows([], []), records=load.read, seconds=load.seconds, rss_bytes=0
+        )
+        counted = counts.count_rows(self._store.connection, self._source, load)
+        counts.save_counts(self._store, self._source, load, counted)
+        counts.save_profile(self._store, load, self._profile.packed())
+
+
+@contextmanager
+def revalidation(store: Store, source: Source, origin: int, run_id: str, kind: LoadKind) -> Iterator[Revalidation]:
+    """Rejects of a version of a file, validated again in one transaction; no load stays if none of them is valid."""
+    began = time.perf_counter()
+    with store.transaction():
+        version = Revalidation(store, source, ledger.read_load(store, origin), run_id, kind)
+        yield version
+        if version.load.read:
+            version.load.seconds = time.perf_counter() - began
+            version.finish()
+        else:
+            store.execute("DELETE FROM _loads WHERE load_id = ?", (version.load.load_id,))
+
+
+class Written(NamedTuple):
+    """What became of validated records: the valid rows, those of them that the table refused, and all rejected."""
+
+    rows: list[Row]
+    refused: list[Damaged]
+    rejected: list[Damaged]
+
+
+def write_valid(writer: TableWriter, load: Load, verdict: Verdict) -> Written:
+    """Write the rows that are valid, and count in *load* what becomes of them."""
+    rows = verdict.rows
+    result = writer.write(rows)
+    load.inserted += result.inserted
+    load.updated += result.updated
+    load.unchanged += result.unchanged
+    return Written(rows, result.rejected, sorted([*verdict.rejected, *result.rejected]))

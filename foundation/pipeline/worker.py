@@ -5,7 +5,8 @@ The worker is a fresh interpreter. A fork would inherit the threads of a noteboo
 pipes that nobody else can open; the worker ends when these do, so it does not outlive the process that started it.
 
 Until the worker is up, and as long as a file is not worth it, the first process reads by itself. When the worker takes
-over, between two batches, it goes on with the same profile: the result is the same, whenever that is.
+over, between two batches, it goes on with the same profile: the result is the same, whenever that is. It is ahead by as
+many batches as the pipe takes, since storing waits for the disk now and then.
 """
 
 import fcntl
@@ -18,10 +19,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from foundation.errors import FoundationError
-from foundation.pipeline.profile import Profile, profile_of
+from foundation.pipeline.profile import Profile
 from foundation.pipeline.tuning import Tuning
 from foundation.reader.reader import Chunk, Position, Reader
 from foundation.schema.record import load_sources
@@ -29,15 +30,17 @@ from foundation.schema.source import Source
 from foundation.schema.validator import Verdict, judge
 
 WORTH_IT = Tuning.worker_bytes
-_AHEAD = 8  # batches that are asked for before they are needed: storing waits for the disk now and then
-_PIPE_BYTES = 2**20  # some batches
+_PIPE_BYTES = 2**20  # a few batches
 _KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "33554432"}  # glibc: not per batch
 
 Batch = tuple[Chunk, Verdict]  # some records of a file, without their texts, and what they are read as
 
 
 class _Start(NamedTuple):
-    """Asks the worker to read a file from a position on; then come the sizes of batches, then 0 for the profile."""
+    """Asks the worker to read a file from a position on, so many records at a time; later comes another size, or none.
+
+    It answers with batches, and with the profile after the last one.
+    """
 
     path: Path
     home: str
@@ -46,6 +49,7 @@ class _Start(NamedTuple):
     at: Position
     digest: str
     profile: Profile
+    size: int
 
 
 class Worker:
@@ -99,13 +103,35 @@ class Worker:
                 env=os.environ | _KEEPS_MEMORY,
             )  # fmt: skip
 
-    def send(self, request: object) -> None:
-        """Ask it for something; raises OSError when it has ended."""
-        self._requests.send(request)
+    def read(self, start: _Start) -> None:
+        """Let it read a file."""
+        self._path, self._size = start.path, start.size
+        self._ask(start)
 
-    def receive(self) -> Any:
-        """Its next answer; raises EOFError or OSError when it has ended."""
-        return self._answers.recv()
+    def next(self, size: int) -> Batch | Profile:
+        """The next records of the file, soon *size* at a time, and after the last the profile of all."""
+        if size != self._size:
+            self._size = size
+            self._ask(size)
+        with self._reports_its_end():
+            answer: Batch | Profile | Exception = self._answers.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _ask(self, request: _Start | int) -> None:
+        with self._reports_its_end():
+            self._requests.send(request)
+
+    @contextmanager
+    def _reports_its_end(self) -> Iterator[None]:
+        try:
+            yield
+        except (EOFError, OSError) as error:
+            raise FoundationError(
+                f"{self._path}: the process that reads it has ended, perhaps for want of memory; "
+                "run the same command again, it goes on where it stopped (--workers 1 does without that process)"
+            ) from error
 
     def end(self) -> None:
         """End it, whatever it does."""
@@ -118,104 +144,52 @@ class Worker:
 
 
 class Batches:
-    """The records of *reader*, validated, some at a time: here, or by the *worker* from where that is worthwhile."""
+    """The records of *reader*, validated, some at a time: here, or by the *worker* from where that is worthwhile.
 
-    def __init__(self, path: Path, source: Source, reader: Reader, worker: Worker | None) -> None:
+    After the last batch *profile* has what the valid rows hold.
+    """
+
+    def __init__(self, path: Path, source: Source, reader: Reader, profile: Profile, worker: Worker | None) -> None:
+        self.profile = profile
         self._path, self._source, self._reader = path, source, reader
         self._worker = worker if source.home else None
-        self._local = _LocalBatches(source, reader, profile_of(source))
-        self._remote: _RemoteBatches | None = None
+        self._is_handed_over = self._is_done = False
+        self._read = self._rejected = 0
 
     def next(self, size: int) -> Batch | None:
-        """The next *size* records; None at the end."""
-        if self._worker and not self._remote and self._is_worthwhile(self._worker):
-            self._remote = _RemoteBatches(self._worker, self._start())
-        return (self._remote or self._local).next(size)
+        """The next *size* records, of a worker perhaps others; None at the end."""
+        if not self._worker or not (self._is_handed_over or self._hand_over(self._worker, size)):
+            return self._read_here(size)
+        answer = self._worker.next(size)
+        if not isinstance(answer, Profile):
+            return answer
+        self.profile, self._is_done = answer, True
+        return None
 
-    def _is_worthwhile(self, worker: Worker) -> bool:
-        rejected = self._local.rejected / self._local.read if self._local.read else 0
-        return worker.is_worthwhile(self._reader.size - self._reader.at.byte, rejected)
-
-    def _start(self) -> _Start:
+    def _hand_over(self, worker: Worker, size: int) -> bool:
         source, reader = self._source, self._reader
-        return _Start(
-            self._path, source.home, source.name, source.fingerprint, reader.at, reader.digest, self._local.profile
-        )
+        rejected = self._rejected / self._read if self._read else 0
+        if worker.is_worthwhile(reader.size - reader.at.byte, rejected):
+            home, name, fingerprint = source.home, source.name, source.fingerprint
+            worker.read(_Start(self._path, home, name, fingerprint, reader.at, reader.digest, self.profile, size))
+            self._is_handed_over = True
+        return self._is_handed_over
 
-    def take_profile(self) -> Profile:
-        """What the valid rows hold; there are no batches after it."""
-        return self._remote.take_profile() if self._remote else self._local.profile
-
-    def close(self) -> None:
-        """End the worker if it was asked for more than was wanted: it is of no use any more."""
-        if self._worker and self._remote and not self._remote.is_done:
-            self._worker.end()
-
-
-class _LocalBatches:
-    """Batches that this process reads; it goes on with a *profile*."""
-
-    def __init__(self, source: Source, reader: Reader, profile: Profile) -> None:
-        self._source, self._reader, self.profile = source, reader, profile
-        self.read = self.rejected = 0
-
-    def next(self, size: int) -> Batch | None:
+    def _read_here(self, size: int) -> Batch | None:
         chunk = self._reader.chunk(size)
         if not chunk:
             return None
         verdict = judge(self._source, chunk)
         chunk.columns.clear()
         self.profile.add_columns(verdict.columns)
-        self.read += chunk.size
-        self.rejected += len(verdict.rejected)
+        self._read += chunk.size
+        self._rejected += len(verdict.rejected)
         return chunk, verdict
 
-
-class _RemoteBatches:
-    """Batches that a worker reads, some of them before they are needed."""
-
-    def __init__(self, worker: Worker, start: _Start) -> None:
-        self._worker, self._path = worker, start.path
-        self._waiting = 0
-        self.is_done = False
-        self._send(start)
-
-    def next(self, size: int) -> Batch | None:
-        while self._waiting < _AHEAD:
-            self._send(size)
-            self._waiting += 1
-        self._waiting -= 1
-        batch: Batch | None = self._receive()
-        return batch
-
-    def take_profile(self) -> Profile:
-        self._send(0)
-        for _ in range(self._waiting):  # batches that were asked for and are not wanted
-            self._receive()
-        profile: Profile = self._receive()
-        self.is_done = True
-        return profile
-
-    def _send(self, request: object) -> None:
-        with self._ended():
-            self._worker.send(request)
-
-    def _receive(self) -> Any:
-        with self._ended():
-            answer = self._worker.receive()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    @contextmanager
-    def _ended(self) -> Iterator[None]:
-        try:
-            yield
-        except (EOFError, OSError) as error:
-            raise FoundationError(
-                f"{self._path}: the process that reads it has ended, perhaps for want of memory; "
-                "run the same command again, it goes on where it stopped (--workers 1 does without that process)"
-            ) from error
+    def close(self) -> None:
+        """End a worker that has not come to the end: it is of no use any more."""
+        if self._worker and self._is_handed_over and not self._is_done:
+            self._worker.end()
 
 
 def main() -> None:
@@ -226,12 +200,13 @@ def main() -> None:
         answers.send(True)
         try:
             while True:
-                _read_file(requests.recv(), requests, answers)
+                if isinstance(request := requests.recv(), _Start):  # else a size that has come too late
+                    _read_file(request, requests, answers)
         except (EOFError, BrokenPipeError):
             raise
         except Exception as error:  # it is raised where the answer is waited for
-            told = str(error) if isinstance(error, FoundationError) else repr(error)
-            answers.send(error if isinstance(error, OSError) else FoundationError(told))
+            message = str(error) if isinstance(error, FoundationError) else repr(error)
+            answers.send(error if isinstance(error, OSError) else FoundationError(message))
 
 
 def _read_file(start: _Start, requests: Connection, answers: Connection) -> None:
@@ -244,9 +219,11 @@ def _read_file(start: _Start, requests: Connection, answers: Connection) -> None
     with Reader(start.path, source.layout) as reader:
         if start.at != reader.at and not reader.resume(start.at, start.digest):
             raise FoundationError(f"{start.path}: it has changed since the load began; run the same command again")
-        batches = _LocalBatches(source, reader, start.profile)
-        while size := requests.recv():
-            answers.send(batches.next(size))
+        batches, size = Batches(start.path, source, reader, start.profile, None), start.size
+        while batch := batches.next(size):
+            answers.send(batch)
+            if requests.poll():
+                size = requests.recv()
         answers.send(batches.profile)
 
 

@@ -13,6 +13,8 @@ from foundation.schema.source import Source
 from foundation.store.database import Store
 from foundation.store.ledger import Load
 
+REJECT_ID = "_reject_id"  # in exports for a person the column that says which reject a row corrects
+
 
 def save_rejects(
     store: Store,
@@ -44,6 +46,11 @@ def _add_errors(store: Store, rejects: Iterable[tuple[int, list[Error]]]) -> Non
         "INSERT INTO _errors VALUES (?, ?, ?, ?, ?, ?, ?)",
         ((reject_id, number, *error) for reject_id, errors in rejects for number, error in enumerate(errors, 1)),
     )
+
+
+def format_errors(errors: Iterable[Error]) -> str:
+    """All reasons of a reject in one line, for a person."""
+    return "; ".join(f"{error.column or 'record'}: {error.message}" for error in errors)
 
 
 def file_error(refusal: SourceError) -> Error:

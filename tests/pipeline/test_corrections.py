@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import foundation
 from foundation.cli import main
 from foundation.errors import QueryError
-from foundation.pipeline.corrections import export_rejects
 from foundation.query.lineage import explain
+from foundation.query.rejects_export import export_rejects
 from foundation.reader.csv_writer import guard, unguard
 from tests.support.deliveries import header, line, write_delivery, write_file
 from tests.support.inspection import content, keys, open_rejects, query, snapshot

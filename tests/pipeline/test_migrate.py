@@ -192,9 +192,10 @@ from foundation.schema.record import load_sources
 from foundation.store.database import Store
 
 left = int(sys.argv[3])
+ROOMS = tuple(str(Path(migrate.__file__).parents[1] / room) for room in ("pipeline", "store"))
 def traced(frame, event, argument):
     global left
-    if event == "call" and frame.f_code.co_filename.endswith(("migrate.py", "store.py", "ledger.py", "repair.py")):
+    if event == "call" and frame.f_code.co_filename.startswith(ROOMS):
         left -= 1
         if not left:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -266,7 +266,7 @@ def many(tmp_path: Path, db: Path) -> Path:
 
 
 def test_a_release_that_is_killed_leaves_all_waiting_and_is_done_again(many, db):
-    assert in_child(lambda: (kill_at("judge_again", 2), ingest(many, db))) == -signal.SIGKILL
+    assert in_child(lambda: (kill_at("recover", 2), ingest(many, db))) == -signal.SIGKILL
     halfway = keys(db, "orders"), len(open_rejects(db))
 
     ingest(many, db)

@@ -120,7 +120,7 @@ def test_a_worker_that_is_killed_is_told_and_the_load_goes_on(delivery, alone, d
         for worker in workers():
             os.kill(worker.pid, signal.SIGKILL)
 
-    with pytest.raises(FoundationError, match=r"clients.csv: the process that reads it has ended, perhaps for want of"):
+    with pytest.raises(FoundationError, match=r"\.csv: the process that reads it has ended, perhaps for want of"):
         ingest(delivery, db, chunk_size=1, progress=kill)
 
     ingest(delivery, db)

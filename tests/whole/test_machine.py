@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import foundation
-from foundation.pipeline.corrections import export_rejects, repair
+from foundation.pipeline.corrections import repair
 from foundation.pipeline.revalidate import replay, rewriting
+from foundation.query.rejects_export import export_rejects
 from foundation.store import references as parents
 from tests.support.deliveries import SOUND, header, line
 from tests.support.inspection import content, query

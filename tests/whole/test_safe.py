@@ -32,7 +32,7 @@ def told(event, arguments):
         if not isinstance(arguments[0], int):
             print("\\0" + json.dumps([event, str(arguments[0]), str(arguments[1])]), file=sys.stderr)
 from foundation.cli import main
-import foundation.pipeline.corrections, foundation.query.lineage, foundation.pipeline.revalidate, pandas, rich.console
+import foundation.pipeline.corrections, foundation.query.lineage, foundation.query.rejects_export, pandas, rich.console
 sys.addaudithook(told)
 for arguments in json.loads(sys.argv[1]):
     main(arguments)
