@@ -141,7 +141,7 @@ class _FileLoad:
             if stop := self._store_batches(batches, writer):
                 self._stop(stop)
                 return
-        batches.profile.take_out(self._refused)
+        batches.profile.subtract(self._refused)
         self._load.bytes = self._bytes
         self._finish(batches.profile)
 

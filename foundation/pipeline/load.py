@@ -1,8 +1,8 @@
 """Load a delivery: each file read, validated and stored, parents first; it can be stopped, and resumed later."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,23 +76,32 @@ def ingest(
     for name, number in {"chunk_size": chunk_size, "workers": workers}.items():
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
-    sources, data = in_order(sources), Path(data)
-    chosen = choose(sources, only, data)
-    options = {"data": str(data), "only": [s.name for s in chosen], "chunk_size": chunk_size}
-    large = [path for source in chosen if source.home for path in paths_of(source, data)]
-    with Worker(large, tuning) if workers > 1 else nullcontext() as worker, Store(Path(db), wait_s=wait_s) as store:
-        for source in sources:
-            store.prepare(source)
-        ledger.begin_run(store, run_id := run_id or ledger.new_run_id(), options)
+    sources, folder = in_order(sources), Path(data)
+    chosen = choose(sources, only, folder)
+    paths = [path for source in chosen if source.home for path in paths_of(source, folder)]
+    options = {"data": str(data), "only": [source.name for source in chosen], "chunk_size": chunk_size}
+    run_id = run_id or ledger.new_run_id()
+    with (
+        closing(Worker(paths, tuning)) if workers > 1 else nullcontext() as worker,
+        Store(Path(db), wait_s=wait_s) as store,
+    ):
         job = Job(store, run_id, chunk_size, memory_limit, again, worker, progress, is_stopped, tuning)
-        loads = _load_files(job, chosen, data.absolute())
-        statuses = {load.status for load in loads}
-        if LoadStatus.STOPPED not in statuses:
-            loads += release(store, sources, run_id)
-        for source in sources:
-            store.build_indexes(source)
-        ranked = (s for s in (RunStatus.STOPPED, RunStatus.REFUSED) if s in statuses)
-        ledger.end_run(store, run_id, status := next(ranked, RunStatus.COMPLETE))
+        return _run(job, options, sources, chosen, folder.absolute())
+
+
+def _run(job: Job, options: Mapping[str, Any], sources: Sequence[Source], chosen: Sequence[Source], data: Path) -> Run:
+    store, run_id = job.store, job.run_id
+    for source in sources:
+        store.prepare(source)
+    ledger.begin_run(store, run_id, options)
+    loads = _load_files(job, chosen, data)
+    statuses = {load.status for load in loads}
+    if LoadStatus.STOPPED not in statuses:
+        loads += release(store, sources, run_id)
+    for source in sources:
+        store.build_indexes(source)
+    worst = (status for status in (RunStatus.STOPPED, RunStatus.REFUSED) if status in statuses)
+    ledger.end_run(store, run_id, status := next(worst, RunStatus.COMPLETE))
     return Run(run_id, status, tuple(loads))
 
 

@@ -83,8 +83,8 @@ def _changes(store: Store, source: Source, moved: list[Moved]) -> list[str]:
     changes = store.differences(source)
     if not changes:
         table = quote(source.name)
-        sql = f"SELECT 1 FROM {table} t JOIN _loads l ON l.load_id = t._load WHERE l.fingerprint <> ? LIMIT 1"
-        if store.execute(sql, (source.fingerprint,)).fetchone():
+        sql = f"SELECT 1 FROM {table} t JOIN _loads l ON l.load_id = t._load WHERE l.fingerprint <> ?"
+        if store.exists(sql, (source.fingerprint,)):
             changes = ["its rows were judged by other rules"]
     lost = {table.source for table in moved if table.rejected} & set(source.references.values())
     return changes + [f"rows of {parent} are gone" for parent in sorted(lost)]

@@ -1,9 +1,9 @@
-"""What the columns of a load hold, in figures that can be added up: taken in passing, chunk by chunk.
+"""Statistics of the columns of a load that can be added up: taken in passing, batch by batch.
 
-A column is counted value by value while there are few different ones. Beyond that the smallest hashes of its values
+A column is counted value by value while there are few distinct ones. Beyond that the smallest hashes of its values
 are kept: the more values, the closer to zero these lie (Bar-Yossef et al. 2002, "Counting distinct elements in a data
 stream"; the estimate is that of Beyer et al. 2007, "On synopses for distinct-value estimation under multiset
-operations"). Of 1,024 hashes its standard error is 3.1 %. Nobody asks how many different points in time or amounts
+operations"). Of 1,024 hashes its standard error is 3.1 %. Nobody asks how many distinct points in time or amounts
 there are, and the hashes cost more than all other figures: a column that is measured has none.
 """
 
@@ -23,7 +23,7 @@ from foundation.schema.source import Column, Source
 from foundation.store.database import Connection, quote
 from foundation.store.ledger import Load
 
-MOST = 1_000  # different values of a column that are counted one by one
+MOST = 1_000  # distinct values of a column that are counted one by one
 _MOST_CHARACTERS = 200_000  # of these together: long texts are no vocabulary
 _HASHES = 1_024  # that are kept of a column
 
@@ -33,13 +33,12 @@ Kind = Literal["key", "named", "measured"]
 class Figures:
     """One column: `rows` with the `missing` ones among them, which are empty texts.
 
-    `values` counts each of the others, and is None when there are too many.
-
-    In a column of the *kind* key each value stands once, and nobody needs to look which there are.
+    `values` counts each of the others, and is None when there are more than *most*. In a column of the *kind* key each
+    value stands once, and nobody needs to look which there are.
     """
 
-    def __init__(self, kind: Kind = "named", *, is_optional: bool = True) -> None:
-        self.kind = kind
+    def __init__(self, kind: Kind = "named", *, is_optional: bool = True, most: int = MOST) -> None:
+        self.kind, self._most = kind, most
         self.is_optional = is_optional  # otherwise the empty text is none of its values
         self.rows = self.missing = 0
         self.values: Counter[Any] | None = None if kind == "key" else Counter()
@@ -48,7 +47,7 @@ class Figures:
         self.total: float = 0
         self.squares = 0.0  # of the distances from the mean
         self.hashes: set[int] | None = None  # of 32 bits, the smallest; None if there are none
-        self.is_doubtful = False  # whether other values may be the least and the greatest
+        self.is_doubtful = False  # whether minimum and maximum may be of rows that were taken out
         self._characters = 0  # of `values`
         self._below = 2**32  # greater hashes are not wanted any more
 
@@ -90,8 +89,8 @@ class Figures:
         self.rows += other.rows
         self.missing += other.missing
 
-    def take_out(self, other: Self) -> None:
-        """Count rows out that have been counted in; their hashes stay, and perhaps their least and greatest value."""
+    def subtract(self, other: Self) -> None:
+        """Count rows out that have been counted in; their hashes stay, and perhaps their minimum and maximum."""
         if self.values is not None and other.values is not None:
             self.values.subtract(other.values)
             self.values, self._characters = +self.values, 0
@@ -107,7 +106,7 @@ class Figures:
         self.missing -= other.missing
 
     def distinct(self) -> tuple[int | None, bool]:
-        """How many different values there are, None if that is not known, and whether it is an estimate."""
+        """How many distinct values there are, None if that is not known, and whether it is an estimate."""
         if self.values is not None:
             return len(self.values), False
         if self.hashes is None:
@@ -118,8 +117,32 @@ class Figures:
         return min(round((_HASHES - 1) * 2**32 / max(self.hashes)), self.count), True
 
     def summary(self) -> tuple[Any, Any, float, float]:
-        """The least and the greatest value, and of numbers the total and the squares of the distances from the mean."""
+        """Minimum and maximum, and of numbers the total and the squares of the distances from the mean."""
         return (self.least, self.greatest, self.total, self.squares) if self.values is None else _counted(self.values)
+
+    def packed(self) -> list[Any]:
+        """All of it but the rows, as JSON takes it."""
+        if self.values is not None:
+            return [self.kind, self.missing, [[*self.values], [*self.values.values()]]]
+        hashes = None
+        if self.hashes is not None:
+            self._keep((), most=_HASHES)
+            hashes = base64.b64encode(array("I", sorted(self.hashes)).tobytes()).decode()
+        return [self.kind, self.missing, None, self.summary(), hashes]
+
+    @classmethod
+    def unpacked(
+        cls, most: int, rows: int, kind: Kind, missing: int, values: Any,
+        summary: Any = (None, None, 0, 0.0), hashes: str | None = None,
+    ) -> Self:  # fmt: skip
+        """What was packed."""
+        figures = cls(kind, most=most)
+        figures.rows, figures.missing = rows, missing
+        figures.least, figures.greatest, figures.total, figures.squares = summary
+        figures.values = None if values is None else Counter(dict(zip(*values, strict=True)))
+        figures._require_few(0)
+        figures.hashes = None if hashes is None else set(array("I", base64.b64decode(hashes)))
+        return figures
 
     def _absorb(self, count: int, least: Any, greatest: Any, total: float, squares: float) -> None:
         """Add the summary of *count* more values (Chan, Golub and LeVeque 1979)."""
@@ -138,7 +161,7 @@ class Figures:
         if self.values is not None:
             new = islice(reversed(self.values), len(self.values) - known)
             self._characters += sum(len(value) for value in new if isinstance(value, str))
-            if len(self.values) > MOST or self._characters > _MOST_CHARACTERS:
+            if len(self.values) > self._most or self._characters > _MOST_CHARACTERS:
                 self._stop_counting()
 
     def _stop_counting(self) -> None:
@@ -223,24 +246,24 @@ class Profile:
             else:
                 self.columns[name] = figures
 
-    def take_out(self, other: Self) -> None:
+    def subtract(self, other: Self) -> None:
         """Count rows out that have been counted in."""
         if self.rows and other.rows:
             self.rows -= other.rows
             for name, figures in other.columns.items():
-                self.columns[name].take_out(figures)
+                self.columns[name].subtract(figures)
 
     def packed(self) -> bytes:
         """All of it, to be kept."""
-        columns = {name: _packed(figures) for name, figures in self.columns.items()}
-        told = json.dumps({"rows": self.rows, "columns": columns}, default=str, separators=(",", ":"))
-        return zlib.compress(told.encode(), 9)
+        columns = {name: figures.packed() for name, figures in self.columns.items()}
+        text = json.dumps({"rows": self.rows, "columns": columns}, default=str, separators=(",", ":"))
+        return zlib.compress(text.encode(), 9)
 
     @classmethod
-    def unpacked(cls, packed: bytes) -> Self:
+    def unpacked(cls, packed: bytes, *, most: int = MOST) -> Self:
         """What was packed."""
         kept = json.loads(zlib.decompress(packed))
-        profile = cls({name: _unpacked(kept["rows"], *told) for name, told in kept["columns"].items()})
+        profile = cls({n: Figures.unpacked(most, kept["rows"], *column) for n, column in kept["columns"].items()})
         profile.rows = kept["rows"]
         return profile
 
@@ -271,25 +294,3 @@ def _kind(source: Source, column: Column) -> Kind:
     if source.keys == (column.name,):
         return "key"
     return "measured" if column.kind is float or column.column_type.is_time else "named"
-
-
-def _packed(figures: Figures) -> list[Any]:
-    if figures.values is not None:
-        return [figures.kind, figures.missing, [[*figures.values], [*figures.values.values()]]]
-    hashes = None
-    if figures.hashes is not None:
-        figures.distinct()
-        hashes = base64.b64encode(array("I", sorted(figures.hashes)).tobytes()).decode()
-    return [figures.kind, figures.missing, None, figures.summary(), hashes]
-
-
-def _unpacked(
-    rows: int, kind: Kind, missing: int, values: Any, summary: Any = (None, None, 0, 0.0), hashes: str | None = None
-) -> Figures:
-    figures = Figures(kind)
-    figures.rows, figures.missing = rows, missing
-    figures.least, figures.greatest, figures.total, figures.squares = summary
-    figures.values = None if values is None else Counter(dict(zip(*values, strict=True)))
-    figures._require_few(0)
-    figures.hashes = None if hashes is None else set(array("I", base64.b64decode(hashes)))
-    return figures

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from foundation.pipeline.profile import profile_of
 from foundation.reader.reader import Chunk, Damaged, reread
@@ -108,8 +107,9 @@ def _revalidate_open(store: Store, source: Source, run_id: str, kind: LoadKind, 
     The versions of files come in their order: what a later one holds of a record is newer.
     """
     # Most loads change nothing for rejects, and an index has all that this asks of them; what follows reads them.
-    is_met = f"SELECT 1 FROM _rejects r WHERE source = ? AND status = 'open' AND {condition} LIMIT 1"
-    if not store.execute(is_met, (source.name,)).fetchone():
+    if not store.exists(
+        f"SELECT 1 FROM _rejects r WHERE source = ? AND status = 'open' AND {condition}", (source.name,)
+    ):
         return []
     _waive_overtaken(store, source, condition)
     origins = store.execute(
@@ -194,10 +194,10 @@ class Revalidation:
     def write(self, verdict: Verdict, same_file: Set[int]) -> list[Damaged]:
         """Write the valid rows; the records that are rejected by then, in their order."""
         writer = TableWriter(self._store, self._source, self.load, same_file)
-        written = write_valid(writer, self.load, verdict)
-        refused = {reject.record for reject in written.refused}
-        self._profile.add([row for row in written.rows if row[-1] not in refused] if refused else written.rows)
-        return written.rejected
+        rows, refused, rejected = write_valid(writer, self.load, verdict)
+        missing = {reject.record for reject in refused}
+        self._profile.add([row for row in rows if row[-1] not in missing])
+        return rejected
 
     def finish(self) -> None:
         """Keep what the load holds; raises StoreError unless its rows and rejects add up."""
@@ -224,19 +224,11 @@ def revalidation(store: Store, source: Source, origin: int, run_id: str, kind: L
             store.execute("DELETE FROM _loads WHERE load_id = ?", (version.load.load_id,))
 
 
-class Written(NamedTuple):
-    """What became of validated records: the valid rows, those of them that the table refused, and all rejected."""
-
-    rows: list[Row]
-    refused: list[Damaged]
-    rejected: list[Damaged]
-
-
-def write_valid(writer: TableWriter, load: Load, verdict: Verdict) -> Written:
-    """Write the rows that are valid, and count in *load* what becomes of them."""
+def write_valid(writer: TableWriter, load: Load, verdict: Verdict) -> tuple[list[Row], list[Damaged], list[Damaged]]:
+    """Write the valid rows, count them in *load*; they, those of them that the table refused, all records rejected."""
     rows = verdict.rows
     result = writer.write(rows)
     load.inserted += result.inserted
     load.updated += result.updated
     load.unchanged += result.unchanged
-    return Written(rows, result.rejected, sorted([*verdict.rejected, *result.rejected]))
+    return rows, result.rejected, sorted([*verdict.rejected, *result.rejected])

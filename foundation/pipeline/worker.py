@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from foundation.errors import FoundationError
 from foundation.pipeline.profile import Profile
@@ -29,7 +29,6 @@ from foundation.schema.record import load_sources
 from foundation.schema.source import Source
 from foundation.schema.validator import Verdict, judge
 
-WORTH_IT = Tuning.worker_bytes
 _PIPE_BYTES = 2**20  # a few batches
 _KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "33554432"}  # glibc: not per batch
 
@@ -53,7 +52,7 @@ class _Start(NamedTuple):
 
 
 class Worker:
-    """A second process that reads one file after the other; use it in a `with`.
+    """A second process that reads one file after the other, until it is closed; *pid* is its number.
 
     It is started when a file is worth it, or at once if one of *paths* is going to be.
     """
@@ -61,20 +60,10 @@ class Worker:
     def __init__(self, paths: Iterable[Path], tuning: Tuning) -> None:
         self._tuning = tuning
         self._process: subprocess.Popen[bytes] | None = None
+        self.pid: int | None = None
         self._is_up = False
         if any(path.is_file() and path.stat().st_size >= tuning.worker_bytes for path in paths):
             self._start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
-
-    @property
-    def pid(self) -> int | None:
-        """Its number, if it was started."""
-        return self._process.pid if self._process else None
 
     def is_worthwhile(self, left: int, rejected: float) -> bool:
         """Whether it is up to read so many bytes, of which about that share is *rejected*; started if they are many."""
@@ -102,6 +91,7 @@ class Worker:
                 pass_fds=ends, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
                 env=os.environ | _KEEPS_MEMORY,
             )  # fmt: skip
+        self.pid = self._process.pid
 
     def read(self, start: _Start) -> None:
         """Let it read a file."""
@@ -133,14 +123,14 @@ class Worker:
                 "run the same command again, it goes on where it stopped (--workers 1 does without that process)"
             ) from error
 
-    def end(self) -> None:
+    def close(self) -> None:
         """End it, whatever it does."""
         if self._process:
             self._process.kill()
             self._process.wait()
             self._requests.close()
             self._answers.close()
-            self._process, self._is_up = None, False
+            self._process, self.pid, self._is_up = None, None, False
 
 
 class Batches:
@@ -170,8 +160,8 @@ class Batches:
         source, reader = self._source, self._reader
         rejected = self._rejected / self._read if self._read else 0
         if worker.is_worthwhile(reader.size - reader.at.byte, rejected):
-            home, name, fingerprint = source.home, source.name, source.fingerprint
-            worker.read(_Start(self._path, home, name, fingerprint, reader.at, reader.digest, self.profile, size))
+            declared = source.home, source.name, source.fingerprint
+            worker.read(_Start(self._path, *declared, reader.at, reader.digest, self.profile, size))
             self._is_handed_over = True
         return self._is_handed_over
 
@@ -189,7 +179,7 @@ class Batches:
     def close(self) -> None:
         """End a worker that has not come to the end: it is of no use any more."""
         if self._worker and self._is_handed_over and not self._is_done:
-            self._worker.end()
+            self._worker.close()
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from foundation.errors import ReportError, visible
 from foundation.lake.duckdb import open_database
 from foundation.pipeline.load import choose
-from foundation.pipeline.worker import WORTH_IT
+from foundation.pipeline.tuning import Tuning
 from foundation.report.index import summarise_run, write_index, write_index_of_runs
 from foundation.report.provenance.crate import write_manifest
 from foundation.report.provenance.freshness import up_to_date
@@ -119,7 +119,7 @@ def _run_in_order(after: Mapping[Page, set[Page]], start: Callable[[Page], Futur
 def _side_by_side(run: ReportRun) -> int:
     """How many notebooks run at a time: a large file keeps two processors busy by itself."""
     files = [path for source in run.chosen for path in paths_of(source, run.data)]
-    return 1 if any(file.is_file() and file.stat().st_size >= WORTH_IT for file in files) else 2
+    return 1 if any(file.is_file() and file.stat().st_size >= Tuning.worker_bytes for file in files) else 2
 
 
 def _run_notebook(run: ReportRun, report: Report, page: Page, options: dict[str, Any]) -> bool:

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foundation.pipeline import profile
-from foundation.pipeline.profile import Figures, Profile
+from foundation.pipeline.profile import MOST, Figures, Profile
 
 TEXTS = st.one_of(
     st.sampled_from(["a", "b", "ä", "\U0001f600"]),
@@ -25,22 +24,20 @@ ROWS = st.lists(
 COLUMNS = ("text", "whole", "number")
 
 
-def profile_of(rows, columns=COLUMNS, **kinds):
-    taken = Profile({name: Figures(kinds.get(name, "named")) for name in columns})
+def profile_of(rows, columns=COLUMNS, most=MOST, **kinds):
+    taken = Profile({name: Figures(kinds.get(name, "named"), most=most) for name in columns})
     taken.add(rows)
     return taken
 
 
 @given(st.lists(st.lists(ROWS, max_size=4), max_size=4), st.sampled_from([3, 20, 1_000]))
 def test_profiles_of_any_chunks_merged_are_that_of_the_whole(loads, most):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(profile, "MOST", most)
-        merged = Profile()
-        for chunks in loads:
-            taken = profile_of([])
-            for rows in chunks:
-                taken.add(rows)
-            merged.merge(Profile.unpacked(taken.packed()))
+    merged = Profile()
+    for chunks in loads:
+        taken = profile_of([], most=most)
+        for rows in chunks:
+            taken.add(rows)
+        merged.merge(Profile.unpacked(taken.packed(), most=most))
     rows = [row for chunks in loads for rows in chunks for row in rows]
 
     assert merged.rows == len(rows)
@@ -68,10 +65,8 @@ def require_naive(figures, column, most):
 def test_rows_taken_out_leave_the_profile_of_the_others(rows, data, most):
     refused = data.draw(st.sets(st.integers(0, max(len(rows) - 1, 0)), max_size=len(rows)))
     left = [row for at, row in enumerate(rows) if at not in refused]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(profile, "MOST", most)
-        taken = profile_of(rows)
-        taken.take_out(profile_of([row for at, row in enumerate(rows) if at in refused]))
+    taken = profile_of(rows, most=most)
+    taken.subtract(profile_of([row for at, row in enumerate(rows) if at in refused], most=most))
     wanted = profile_of(left)
 
     assert taken.rows == len(left)
