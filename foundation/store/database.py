@@ -298,13 +298,8 @@ def _differences(there: _Columns, declared: _Columns, renamed: Mapping[str, str]
 
 def _in_words(column: tuple[Any, ...]) -> str:
     kind, required, key, parent = column
-    words = [
-        kind,
-        "required" if required else "optional",
-        "key" if key else "",
-        f"refers to {parent}" if parent else "",
-    ]
-    return ", ".join(filter(None, words))
+    rules = ("required" if required else "optional", "key" if key else "", f"refers to {parent}" if parent else "")
+    return ", ".join([kind, *filter(None, rules)])
 
 
 def table_sql(source: Source) -> str:

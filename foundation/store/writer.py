@@ -6,10 +6,10 @@ once, and orphans rejected; then keys, of that row and of more and more rows aft
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass, field
 from operator import length_hint
-from typing import Any, NamedTuple
+from typing import Any
 
 from foundation.errors import Code, Stage
 from foundation.reader.reader import Damaged
@@ -27,7 +27,7 @@ _ORPHANS: dict[str, str] = {
     Code.ORPHAN: "no record of {} has this key",
     Code.PARENT_REJECTED: "the record of {} with this key was rejected",
 }
-_Missing = Mapping[str, dict[Value, str]]  # for each column that refers the values without a parent, with their codes
+_Missing = dict[str, dict[Value, str]]
 
 
 def orphan_error(code: str, column: str, value: str, parent: str) -> Error:
@@ -50,12 +50,6 @@ class WriteResult:
     rejected: list[Damaged] = field(default_factory=list)
 
 
-class _Reference(NamedTuple):
-    column: str
-    position: int
-    parent: str
-
-
 class TableWriter:
     """Writes the rows of a load, inside the open transaction.
 
@@ -69,10 +63,10 @@ class TableWriter:
     ) -> None:
         self._store, self._source, self._load_id, self._parents = store, source, load.load_id, parents
         self._same_file = same_file | {load.load_id}
-        self._references = [_Reference(c, source.position(c), parent) for c, parent in source.references.items()]
+        self._references = [(column, source.position(column), parent) for column, parent in source.references.items()]
         # A record may be the parent of those after it: then nothing is known before the rows are stored.
         self._own_references = [column for column, _, parent in self._references if parent == source.name]
-        self._looks_ahead = bool(self._references) and not self._own_references
+        self._looks_ahead = bool(self._references) and not (self._own_references or store.is_rebuilding)
         self._insert_sql = _insert_sql(source, load.load_id)
         self._update_sql = _update_sql(source, load.load_id)
         self._select_sql = _select_sql(source)
@@ -80,13 +74,10 @@ class TableWriter:
     def write(self, rows: list[Row]) -> WriteResult:
         """Store *rows*, each with the number of its record as last value, as far as they are not rejected."""
         result = WriteResult()
-        if self._store.is_rebuilding:  # SQLite would refuse no orphan
-            self._write_row_by_row(rows, self._missing_parents(rows), result)
-        else:
-            for window in self._insert_until_refused(rows, result):
-                no_orphans: _Missing = {reference.column: {} for reference in self._references}
-                missing = no_orphans if self._looks_ahead else self._missing_parents(window)
-                self._write_row_by_row(window, missing, result)
+        # While tables are made anew SQLite refuses no orphan.
+        windows = [rows] if self._store.is_rebuilding else self._insert_until_refused(rows, result)
+        for window in windows:
+            self._write_row_by_row(window, result)
         result.rejected.sort()
         return result
 
@@ -125,18 +116,17 @@ class TableWriter:
         missing = self._missing_parents(rows)
         orphans: set[int] = set()
         for column, position, _ in self._references:
-            if values := missing[column]:
+            if values := missing.get(column):
                 orphans.update(index for index, row in enumerate(rows) if row[position] in values)
         for index in orphans:
             self._reject(rows[index], self._orphan_errors(rows[index], missing), result)
         return without(sorted(orphans), rows) if orphans else rows
 
-    def _write_row_by_row(self, rows: list[Row], missing: _Missing, result: WriteResult) -> None:
-        """Insert, update or reject each row by what is stored under its key; *missing* are the parents that are not."""
+    def _write_row_by_row(self, rows: list[Row], result: WriteResult) -> None:
+        """Insert, update or reject each row by what is stored under its key."""
+        missing = {} if self._looks_ahead else self._missing_parents(rows)
         stored = self._stored(rows)
-        new: list[Row] = []
-        changed: list[Row] = []
-        unchanged: list[Row] = []
+        new, changed, unchanged = list[Row](), list[Row](), list[Row]()
         for row in rows:
             key = self._source.key_of(row)
             there = stored.get(key)
@@ -149,7 +139,7 @@ class TableWriter:
             (new if not there else unchanged if there[:-2] == row[:-1] else changed).append(row)
             stored[key] = (*row, self._load_id)
             for column in self._own_references:
-                missing[column].pop(key, None)
+                missing.get(column, {}).pop(key, None)
         self._store.connection.executemany(self._insert_sql, new)
         self._store.connection.executemany(self._update_sql, [*changed, *unchanged])
         result.inserted += len(new)
@@ -165,38 +155,36 @@ class TableWriter:
         return {self._source.key_of(row): row for row in self._store.execute(self._select_sql, (keys,))}
 
     def _missing_parents(self, rows: list[Row]) -> _Missing:
-        missing: dict[str, dict[Value, str]] = {}
+        """For each reference the values that no parent has, each with its code."""
+        missing: _Missing = {}
         for column, position, parent in self._references:
             values: Collection[Value] = [row[position] for row in rows if row[position] != ""]
             if self._parents:
                 values = self._parents.doubtful(column, values)
-            missing[column] = dict(_missing(self._store, parent, set(values))) if values else {}
+            if values:
+                sql, listed = _missing_sql(self._store, parent), json.dumps(list(set(values)))
+                missing[column] = dict(self._store.execute(sql, (parent, listed)))
         return missing
 
     def _orphan_errors(self, row: Row, missing: _Missing) -> list[Error]:
         """What is wrong with the references of a row; it may refer to itself."""
-        errors = []
-        for column, position, parent in self._references:
-            value = row[position]
-            is_itself = parent == self._source.name and value == self._source.key_of(row)
-            if not is_itself and (code := missing[column].get(value)):
-                errors.append(orphan_error(code, column, str(value), parent))
-        return errors
+        return [
+            orphan_error(code, column, str(row[position]), parent)
+            for column, position, parent in self._references
+            if (code := missing.get(column, {}).get(row[position]))
+            and not (parent == self._source.name and row[position] == self._source.key_of(row))
+        ]
 
 
-def _missing(store: Store, parent: str, values: Set[Value]) -> Iterator[tuple[Value, str]]:
-    """Those of *values* that are no key of *parent*, each with its code."""
-    return store.execute(
-        f"""
+def _missing_sql(store: Store, parent: str) -> str:
+    return f"""
         SELECT value, CASE WHEN EXISTS (
             SELECT 1 FROM _rejects
             WHERE status = 'open' AND source = ? AND key = CAST(value AS TEXT)
         ) THEN 'parent_rejected' ELSE 'orphan' END
         FROM json_each(?)
         WHERE value NOT IN (SELECT {key_of(store, parent)} FROM {quote(parent)})
-        """,
-        (parent, json.dumps(list(values))),
-    )
+    """
 
 
 def _insert_sql(source: Source, load_id: int) -> str:
