@@ -62,7 +62,7 @@ def _find_notebooks(sources: Sequence[Source]) -> dict[str, Path]:
     A notebook about certain sources names them in its metadata.
     """
     package = Path(__file__).parents[1]
-    found = {}
+    notebooks = {}
     for name in (_INGEST, *_OVERVIEWS):
         paths = [folder / f"{name}.ipynb" for folder in (package.parent / "notebooks", package / "notebooks")]
         path = next(filter(Path.is_file, paths), None)
@@ -70,8 +70,8 @@ def _find_notebooks(sources: Sequence[Source]) -> dict[str, Path]:
             raise ReportError(f"{name}.ipynb: not found beside the package; run from a checkout of the project")
         needed = json.loads(path.read_text("utf-8"))["metadata"].get("foundation", {}).get("sources", [])
         if set(needed) <= {source.name for source in sources}:
-            found[name] = path
-    return found
+            notebooks[name] = path
+    return notebooks
 
 
 def _run_notebooks(run: ReportRun, report: Report, limits: Mapping[str, float]) -> None:

@@ -54,9 +54,11 @@ class Table:
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         more = f"and {self.left_out:,} more" if self.left_out else ""
         rows = self.frame.to_numpy().tolist()
-        told = table([str(name) for name in self.frame.columns], rows) + (f'<p class="note">{more}</p>' if more else "")
+        shown = table([str(name) for name in self.frame.columns], rows) + (
+            f'<p class="note">{more}</p>' if more else ""
+        )
         plain = self.frame.map(cell).to_string(index=False)
-        return {"text/html": told, "text/plain": plain + (f"\n{more}" if more else "")}
+        return {"text/html": shown, "text/plain": plain + (f"\n{more}" if more else "")}
 
 
 class Plot:

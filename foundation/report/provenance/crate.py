@@ -17,7 +17,7 @@ from foundation.errors import ReportError
 from foundation.report.provenance.inputs import PACKAGE, Entity, Key, commit, file_entity, property_entity
 from foundation.report.result import Page, Report, now
 from foundation.store.ledger import COUNTS
-from foundation.store.status import LoadStatus
+from foundation.store.status import RunStatus
 
 NAME = "ro-crate-metadata.json"
 _EVERY_CRATE = PACKAGE / "report/template/crate.json"
@@ -63,8 +63,8 @@ def read_manifest(folder: Path) -> Manifest:
     except OSError as error:
         raise ReportError(f"{folder / NAME}: {error.strerror}; name the folder of a run, as reports/<run>") from error
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
-        told = "not a manifest that foundation wrote; restore the folder of the run"
-        raise ReportError(f"{folder / NAME}: {told}") from error
+        what = "not a manifest that foundation wrote; restore the folder of the run"
+        raise ReportError(f"{folder / NAME}: {what}") from error
 
 
 def write_manifest(
@@ -81,7 +81,7 @@ def write_manifest(
         *(property_entity(f"#load/{name}", value) for name, value in _load_facts(loads)),
     ]
     ended = now()
-    actions = [_run_action(report, inputs, results, loads, ended)]
+    actions = [_run_action(report, inputs, results, ended)]
     actions += [_page_action(report, page, inputs, loads, tables) for page in report.pages]
     crate = json.loads(_EVERY_CRATE.read_text("utf-8"))
     _, root, *_ = crate["@graph"]
@@ -105,11 +105,9 @@ def _load_facts(loads: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]
         yield from ((f"{name}.{fact}", load[fact]) for fact in ("status", "sha256", *COUNTS))
 
 
-def _run_action(
-    report: Report, inputs: list[Entity], results: list[Entity], loads: list[dict[str, Any]], ended: str
-) -> Entity:
+def _run_action(report: Report, inputs: list[Entity], results: list[Entity], ended: str) -> Entity:
     """What the run as a whole did."""
-    is_stopped = any(load["status"] == LoadStatus.STOPPED for load in loads)
+    is_stopped = report.status == RunStatus.STOPPED
     failures = report.failures() + (["the load was stopped before its end"] if is_stopped else [])
     used = [entity["@id"] for entity in inputs if not entity["@id"].startswith(("#code/", "#version/"))]
     return _action(
