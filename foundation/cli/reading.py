@@ -129,15 +129,15 @@ def explain(options: Namespace) -> int:
     from foundation.query import lineage
 
     with _open(options) as database:
-        told = lineage.explain(database, options.table, options.key)
+        origin = lineage.explain(database, options.table, options.key)
     if options.json:
-        show_json(told, indent=2)
+        show_json(origin, indent=2)
         return 0
-    if told["row"] is not None:
-        show_table(("column", "value"), list(told["row"].items()), title=f"{options.table} {options.key}")
-        origin = {n: v for n, v in told.items() if n not in ("row", "rejects", "table", "key") and v is not None}
-        show_table(("what", "value"), list(origin.items()), title="Where from")
-    for reject in told["rejects"]:
+    if origin["row"] is not None:
+        show_table(("column", "value"), list(origin["row"].items()), title=f"{options.table} {options.key}")
+        known = {n: v for n, v in origin.items() if n not in ("row", "rejects", "table", "key") and v is not None}
+        show_table(("what", "value"), list(known.items()), title="Where from")
+    for reject in origin["rejects"]:
         show_table(("what", "value"), list(reject.items()), title="A record with this key that was rejected")
     return 0
 

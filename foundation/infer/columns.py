@@ -22,7 +22,6 @@ from foundation.store.database import scratch, translate_sqlite_errors
 
 WORDS = 20  # different values of a column that are kept
 _BATCH = 1_000  # records or different values at a time
-_MISFITS = 1_000  # different values that do not fit a type; with more of them it is given up
 _PAIRED = 8  # columns of which pairs are tried as keys
 _ZERO = re.compile(r"-?0\d+|-0", re.ASCII)
 
@@ -34,8 +33,7 @@ class TypeFit:
     kind: type
     format: Format | None = None
     misfits: int = 0  # records whose value does not fit
-    unlike: int = 0  # different values that do not
-    samples: list[str] = field(default_factory=list)  # the first of these
+    samples: list[str] = field(default_factory=list)  # the different values that do not
     min: Any = None
     max: Any = None
     has_fractions: bool = False
@@ -44,18 +42,22 @@ class TypeFit:
         constraints = (self.format,) if self.format else ()
         self._read = reader_of(Column("", "", self.kind, required=True, constraints=constraints))
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether so many different values do not fit that nobody would take them for exceptions."""
+        return len(self.samples) > WORDS
+
     def add(self, counts: Sequence[tuple[str, int]]) -> None:
-        """Go through some of the values, each with the number of its records."""
-        if self.unlike > _MISFITS:
+        """Go through some of the values, each with the number of its records, until too many do not fit."""
+        if self.is_given_up:
             return
         fitting = []
         for (text, count), value in zip(counts, self._read([text for text, _ in counts]), strict=True):
             if value is not None:
                 fitting.append(value)
                 continue
-            self.unlike += 1
             self.misfits += count
-            self.samples += [text] * (len(self.samples) < WORDS)
+            self.samples.append(text)
         if fitting:
             bounds = [*fitting, *(value for value in (self.min, self.max) if value is not None)]
             self.min, self.max = min(bounds), max(bounds)
@@ -146,7 +148,7 @@ class ColumnScan:
         facts = ColumnFacts(at, self.header[at], self.records)
         facts.plain = [TypeFit(kind) for kind in (int, float, datetime, date)]
         self._count(at, facts, *facts.plain)
-        formats = dict.fromkeys(form for text in facts.plain[1].samples for form in guess(text))
+        formats = dict.fromkeys(form for text in facts.plain[1].samples[:WORDS] for form in guess(text))
         if formats and not facts.fitting():
             kinds = (int, float, date, datetime)
             fits = [TypeFit(kind, form) for kind in kinds for form in formats if form.suits(kind)]

@@ -101,7 +101,7 @@ def _doubt_of_text(field: Field) -> str:
     """Why a text could be meant as another type, if it could."""
     facts = field.facts
     for fit in facts.plain:
-        if fit.misfits <= facts.filled // 2 and fit.unlike <= WORDS:
+        if fit.misfits <= facts.filled // 2 and not fit.is_given_up:
             few = ", ".join(repr(visible(sample, 20)) for sample in fit.samples[:3])
             plural = COLUMN_TYPES[fit.kind].plural
             return f"{plural} but for {fit.misfits:,} of {facts.filled:,} values, such as {few}"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from foundation.store.ledger import COUNTS
 from foundation.store.status import LoadKind, LoadStatus
 
 LARGE = 100_000  # rows; smaller tables are read when somebody asks
-_REASONS = 6  # told one by one among what needs attention
+_REASONS = 6  # of those that need attention, the others are added up
 _BROKEN = 0.1  # share of rows that break a check; more need attention
 
 
@@ -95,23 +96,24 @@ def loads(database: Database, run_id: str | None = None) -> list[dict[str, Any]]
     return [load | {"warnings": json.loads(load["warnings"])} for load in _mappings(cursor)]
 
 
-def loads_of(database: Database, run_id: str, source: str) -> list[dict[str, Any]]:
-    """What a run has to say of each file of a source: its load, or the one that had loaded it when it was skipped.
-
-    `called` is the source, with the name of the file if the run met several.
-    """
-    met = [load for load in loads(database, run_id) if load["source"] == source and load["kind"] == LoadKind.FILE]
-    last = {load["origin"]: load for load in loads(database) if load["kind"] == LoadKind.FILE}
-    for at, load in enumerate(met):
-        load = last[load["origin"]] if load["status"] == LoadStatus.SKIPPED else load
-        name = source if len(met) == 1 else f"{source}, {visible(Path(load['path']).name, 80)}"
-        met[at] = load | {"called": name}
-    return met
-
-
 def files_of(database: Database, run_id: str) -> list[dict[str, Any]]:
-    """What a run has to say of each file that it met, the sources in the order of their declaration."""
-    return [load for name in database.sources for load in loads_of(database, run_id, name)]
+    """What a run has to say of each file that it met: its load, or the one that had loaded it when it was skipped.
+
+    The sources come in the order of their declaration. `called` is the source, with the name of the file if the run
+    met several of it.
+    """
+    met = [load for load in loads(database, run_id) if load["kind"] == LoadKind.FILE]
+    last = {load["origin"]: load for load in loads(database) if load["kind"] == LoadKind.FILE}
+    files, numbers = [], Counter(load["source"] for load in met)
+    for load in (last[load["origin"]] if load["status"] == LoadStatus.SKIPPED else load for load in met):
+        name = f", {visible(Path(load['path']).name, 80)}" if numbers[load["source"]] > 1 else ""
+        files.append(load | {"called": load["source"] + name})
+    return [load for name in database.sources for load in files if load["source"] == name]
+
+
+def loads_of(database: Database, run_id: str, source: str) -> list[dict[str, Any]]:
+    """What a run has to say of each file of a source."""
+    return [load for load in files_of(database, run_id) if load["source"] == source]
 
 
 REJECT_COLUMNS = ("source", "path", "record", "line", "stage", "code", "column", "value", "message", "status")
