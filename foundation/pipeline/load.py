@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.display import table
-from foundation.errors import SchemaError, SourceError, visible
+from foundation.errors import Code, SchemaError, SourceError, visible
 from foundation.memory import gc_frozen
 from foundation.pipeline.file_load import Job, Progress, load_file
 from foundation.pipeline.revalidate import release
@@ -19,7 +19,7 @@ from foundation.schema.source import Source, in_order
 from foundation.store import ledger
 from foundation.store.database import Store
 from foundation.store.ledger import Load
-from foundation.store.status import LoadKind, LoadStatus, RunStatus
+from foundation.store.status import LoadKind, LoadStatus, run_status
 
 __all__ = ["Progress", "Run", "choose", "ingest"]
 
@@ -100,8 +100,7 @@ def _run(job: Job, options: Mapping[str, Any], sources: Sequence[Source], chosen
         loads += release(store, sources, run_id)
     for source in sources:
         store.build_indexes(source)
-    worst = (status for status in (RunStatus.STOPPED, RunStatus.REFUSED) if status in statuses)
-    ledger.end_run(store, run_id, status := next(worst, RunStatus.COMPLETE))
+    ledger.end_run(store, run_id, status := run_status(statuses))
     return Run(run_id, status, tuple(loads))
 
 
@@ -135,8 +134,8 @@ def _require_delivery(data: Path, chosen: list[Source]) -> None:
     wanted = ", ".join(s.pattern for s in chosen)
     if not data.is_dir():
         what = "is a file; name the folder it is in" if data.exists() else "no such folder"
-        raise SourceError("not_found", f"{data}: {what}; wanted is a folder with {wanted}")
+        raise SourceError(Code.NOT_FOUND, f"{data}: {what}; wanted is a folder with {wanted}")
     if not any(path.exists() for s in chosen for path in paths_of(s, data)):
         there = sorted(p.name for p in data.iterdir())
         shown = ", ".join(there[:8]) + (" …" if len(there) > 8 else "")
-        raise SourceError("not_found", f"{data}: none of {wanted} is there, but {shown or 'nothing at all'}")
+        raise SourceError(Code.NOT_FOUND, f"{data}: none of {wanted} is there, but {shown or 'nothing at all'}")

@@ -10,7 +10,7 @@ from typing import Any
 from foundation.report.target import Target
 from foundation.schema.source import Source
 from foundation.store.ledger import COUNTS
-from foundation.store.status import RunStatus
+from foundation.store.status import RunStatus, run_status
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ class Report:
         """Take the status and the counts from the loads."""
         self.read, inserted, updated, unchanged, self.rejected = (sum(load[name] for load in loads) for name in COUNTS)
         self.stored = inserted + updated + unchanged
-        statuses = {load["status"] for load in loads}
-        ended = RunStatus.FAILED if self.failures() else RunStatus.COMPLETE
-        self.status = next((s for s in (RunStatus.STOPPED, RunStatus.REFUSED) if s in statuses), ended)
+        self.status = run_status([load["status"] for load in loads])
+        if self.status == RunStatus.COMPLETE and self.failures():
+            self.status = RunStatus.FAILED
 
     def facts(self) -> dict[str, Any]:
         """All but where it is, as `run.json` has it."""

@@ -14,7 +14,7 @@ from foundation.schema.source import Source
 from foundation.stats.overview import loads
 from foundation.store.database import Store
 from foundation.store.ledger import end_run, versions
-from foundation.store.status import LoadStatus
+from foundation.store.status import LoadStatus, RunStatus
 
 _WHY = "--to is for a cluster"
 
@@ -43,7 +43,7 @@ class SQLiteTarget:
     def finish(self, run_id: str, status: str) -> None:
         """Record what became of the run."""
         with Store(self._path) as store:
-            end_run(store, run_id, status)
+            end_run(store, run_id, RunStatus(status))
 
 
 class ParquetTarget:

@@ -15,7 +15,7 @@ from foundation.errors import StoreError
 from foundation.reader.reader import Chunk, Position
 from foundation.schema.source import Source
 from foundation.store.database import Store, now
-from foundation.store.status import LoadKind, LoadStatus
+from foundation.store.status import LoadKind, LoadStatus, RunStatus
 
 COUNTS = ("read", "inserted", "updated", "unchanged", "rejected")  # of a load; the first is the sum of the others
 
@@ -80,7 +80,7 @@ def versions() -> str:
     return json.dumps(packages | {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version})
 
 
-def end_run(store: Store, run_id: str, status: str) -> None:
+def end_run(store: Store, run_id: str, status: RunStatus) -> None:
     """Close a run with its status."""
     with store.transaction():
         store.execute("UPDATE _runs SET finished = ?, status = ? WHERE run_id = ?", (now(), status, run_id))

@@ -12,6 +12,7 @@ from foundation.reader.recovery import Error
 from foundation.schema.source import Source
 from foundation.store.database import Store
 from foundation.store.ledger import Load
+from foundation.store.status import RejectStatus
 
 REJECT_ID = "_reject_id"  # in exports for a person the column that says which reject a row corrects
 
@@ -58,7 +59,7 @@ def file_error(refusal: SourceError) -> Error:
     return Error(Stage.FILE, refusal.code, None, None, str(refusal))
 
 
-def set_status(store: Store, reject_ids: Iterable[int], status: str) -> None:
+def set_status(store: Store, reject_ids: Iterable[int], status: RejectStatus) -> None:
     """Mark rejects, inside the open transaction."""
     store.connection.executemany(
         "UPDATE _rejects SET status = ? WHERE reject_id = ?", [(status, reject_id) for reject_id in reject_ids]

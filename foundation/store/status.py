@@ -1,5 +1,6 @@
 """The words in the columns `status` and `kind` of the ledger."""
 
+from collections.abc import Collection
 from enum import auto
 
 from foundation.errors import Word
@@ -23,6 +24,12 @@ class LoadStatus(Word):
     REFUSED = auto()
     SKIPPED = auto()
     STOPPED = auto()
+
+
+def run_status(loads: Collection[str]) -> RunStatus:
+    """The status of a run by those of its loads, of which the gravest counts."""
+    gravest = (status for status in (LoadStatus.STOPPED, LoadStatus.REFUSED) if status in loads)
+    return RunStatus(next(gravest, LoadStatus.COMPLETE))
 
 
 class LoadKind(Word):
