@@ -142,7 +142,7 @@ def _local_workers(options: Namespace) -> int:
 
 
 def _show_workers(out: str, run: Run) -> None:
-    from foundation.lake.partitions import read_manifest, workers_of
+    from foundation.lake.manifest import read_manifest, workers_of
 
     loads = [load for load in read_manifest(out)["loads"] if load["run_id"] == run.run_id]
     show_records(workers_of(out, loads), title="Workers")

@@ -1,21 +1,27 @@
 """A client of a Dask scheduler: one that is there, one of this machine, or one that other processes share.
 
-What ends a cluster is turned into words here.
+What ends a cluster is turned into words here, and sources are sent to workers: pickled, for the class of a source may
+stand in a file of the user that no worker can import.
 """
 
 import logging
 import os
-from collections.abc import Iterator
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
 
+import cloudpickle
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, Future, LocalCluster
 from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 from distributed.utils import silence_logging_cmgr
 
 from foundation.errors import FoundationError
+from foundation.schema.source import Source
 
 _SHARED = "DASK_SCHEDULER_ADDRESS"
 
@@ -60,7 +66,7 @@ def shared(address: str, *, workers: int | None = None) -> Iterator[Client]:
 
 
 @contextmanager
-def told(client: Client) -> Iterator[None]:
+def translate_errors(client: Client) -> Iterator[None]:
     """Turn what ends a cluster into words."""
     try:
         yield
@@ -74,3 +80,26 @@ def told(client: Client) -> Iterator[None]:
         what = "the scheduler has ended, or can no longer be reached" if is_lost else error
         remedy = "see to it and run the same command again, it goes on where it stopped"
         raise FoundationError(f"{client.scheduler.address}: {what}; {remedy}") from error
+
+
+def submit(client: Client, act: Callable[..., Any], source: Source, *given: Any, **more: Any) -> Future:
+    """Have a worker call *act* with the source and what else is given."""
+    return client.submit(_call, act, packed(source), given, more, pure=False)
+
+
+def _call(act: Callable[..., Any], source: bytes, given: Sequence[Any], more: Mapping[str, Any]) -> Any:
+    return act(unpacked(source), *given, **more)
+
+
+@lru_cache(maxsize=64)
+def packed(source: Source) -> bytes:
+    """A source as it is sent to a worker."""
+    sent: bytes = cloudpickle.dumps(source)
+    return sent
+
+
+@lru_cache(maxsize=64)
+def unpacked(sent: bytes) -> Source:
+    """The same source each time: what was built for validating it is kept."""
+    source: Source = pickle.loads(sent)  # noqa: S301  # of our own making
+    return source

@@ -49,7 +49,7 @@ class DuckDBEngine:
             import duckdb
             import fsspec
 
-            from foundation.lake.partitions import exists, read_manifest
+            from foundation.lake.manifest import exists, read_manifest
         if not exists(str(path)):
             raise StoreError(f"{path}: no folder of a load; make one with foundation ingest DATA --to {path}")
         self.path = Path(path) if "://" not in str(path) else str(path)
@@ -97,13 +97,14 @@ class DuckDBEngine:
 
     def chunk_of(self, source: Source, path: str, origin: int, record: int) -> Chunk | None:
         """As `Engine.chunk_of`: from the part of the file that has the record."""
-        from foundation.lake.partitions import chunks, parts_of
+        from foundation.lake.manifest import parts_of
+        from foundation.lake.splits import read_part
 
         parts = [one.part for one in parts_of(self._load(source.name))]
         part = parts[bisect_left(parts, record, key=lambda part: part.end.record)]
         found = None
         try:
-            for chunk in chunks(path, source, part):  # to its end: only there it is known to be the same
+            for chunk in read_part(path, source, part):  # to its end: only there it is known to be the same
                 found = chunk if chunk.start.record < record <= chunk.end.record else found
         except FoundationError:
             return None
@@ -136,7 +137,7 @@ class DuckDBEngine:
 
     def workers(self, load_ids: Iterable[int]) -> list[dict[str, Any]]:
         """As `Engine.workers`."""
-        from foundation.lake.partitions import workers_of
+        from foundation.lake.manifest import workers_of
 
         wanted = set(load_ids)
         return workers_of(self.address, [load for load in self.manifest["loads"] if load["load_id"] in wanted])

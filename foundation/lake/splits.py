@@ -14,9 +14,11 @@ from typing import NamedTuple
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from foundation.errors import SourceError
-from foundation.reader.reader import Position, Reader
+from foundation.errors import FoundationError, SourceError
+from foundation.reader.reader import Chunk, Position, Reader
 from foundation.schema.source import Source
+
+CHUNK_SIZE = 20_000  # records that are held at a time, and rows of a row group
 
 
 class Part(NamedTuple):
@@ -52,19 +54,23 @@ def find(source: Source, address: str, byte: int, stop: int, *, is_border: bool)
         return Part(start, reader.skip(stop), reader.digest)
 
 
+def read_part(address: str, source: Source, part: Part) -> Iterator[Chunk]:
+    """The records of a part, a chunk at a time; raises FoundationError when the file is no longer what it was."""
+    with open_reader(address, source) as reader:
+        reader.go_to(part.start)
+        while chunk := reader.chunk(CHUNK_SIZE, stop=part.end.byte):
+            yield chunk
+        if (reader.at, reader.digest) != (part.end, part.digest):
+            raise FoundationError(f"{address}: it has changed since the load began; run the same command again")
+
+
 def settle(
-    first: Position, found: Sequence[Part], stops: Sequence[int], again: Callable[[int, int], Part]
-) -> list[Part]:
-    """The parts of a file from its first record on, of what was *found* in ranges with these ends.
+    at: Position, found: Sequence[Part], stops: Sequence[int], again: Callable[[int, int], Part]
+) -> Iterator[Part]:
+    """The parts of a file from its first record, *at*, on, of what was *found* in ranges with these ends.
 
     *again* goes through a range anew, from the border before its first record to its end.
     """
-    return list(_settled(first, found, stops, again))
-
-
-def _settled(
-    at: Position, found: Sequence[Part], stops: Sequence[int], again: Callable[[int, int], Part]
-) -> Iterator[Part]:
     for part, stop in zip(found, stops, strict=True):
         if at.byte >= stop:  # one record goes on behind the whole range
             continue

@@ -24,7 +24,7 @@ pytest.importorskip("distributed", reason="the extra `cluster` is not installed"
 from distributed import Client
 
 from foundation.lake import load
-from foundation.lake.partitions import MANIFEST
+from foundation.lake.manifest import MANIFEST
 
 ROOT = Path(__file__).parents[2]
 ingest = partial(load.ingest, sources=foundation.SOURCES)

@@ -76,11 +76,10 @@ def test_a_delivery_is_the_same_as_in_sqlite(client, db, out, size):
     require_same(out, db)
 
 
-def test_keys_and_references_are_joined_in_many_pieces_as_in_one(client, undisturbed, out, monkeypatch):
+def test_keys_and_references_are_joined_in_many_pieces_as_in_one(client, undisturbed, out):
     data, db = undisturbed
-    monkeypatch.setattr("foundation.lake.constraints.GROUP", 90)
 
-    ingest(data, out, client=client, range_size=9_000)
+    ingest(data, out, client=client, range_size=9_000, join_size=90)
 
     require_same(out, db)
 

@@ -43,7 +43,7 @@ def parts_of(path: Path, source: Source, size: int) -> tuple[list[Part], int]:
         find(source, str(path), start, stop, is_border=start == first.byte)
         for start, stop in zip(starts, stops, strict=True)
     ]
-    return settle(first, found, stops, anew), len(again)
+    return list(settle(first, found, stops, anew)), len(again)
 
 
 def records(reader: Reader, stop: int, chunk_size: int) -> Iterator[Any]:
