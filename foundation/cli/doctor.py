@@ -43,23 +43,23 @@ def _kernel() -> Finding:
     except ImportError:
         return Finding("kernel python3", sys.executable, "jupyter_client is not installed", False)
     try:
-        found = KernelSpecManager().get_kernel_spec("python3").argv[0]
+        python = KernelSpecManager().get_kernel_spec("python3").argv[0]
     except NoSuchKernel:
         return Finding("kernel python3", sys.executable, "none: install ipykernel", False)
-    return Finding("kernel python3", sys.executable, found, found in (sys.executable, "python", "python3"))
+    return Finding("kernel python3", sys.executable, python, python in (sys.executable, "python", "python3"))
 
 
 def _sqlite() -> Iterator[Finding]:
     """A database is made: that needs STRICT tables, foreign keys and a write-ahead log."""
     try:
         with tempfile.TemporaryDirectory(prefix="foundation-") as scratch, Store(Path(scratch) / "x.db") as store:
-            (found,) = store.execute("SELECT sqlite_version()").fetchone()
+            (running,) = store.execute("SELECT sqlite_version()").fetchone()
             (keys,) = store.execute("PRAGMA foreign_keys").fetchone()
             (strict,) = store.execute("SELECT strict FROM pragma_table_list WHERE name = '_runs'").fetchone()
     except StoreError as error:
         yield Finding("SQLite", str(_SQLITE), str(error), False)
         return
-    yield Finding("SQLite", str(_SQLITE), found, _SQLITE.contains(found))
+    yield Finding("SQLite", str(_SQLITE), running, _SQLITE.contains(running))
     yield Finding("SQLite: STRICT tables", "yes", "yes" if strict else "no", bool(strict))
     yield Finding("SQLite: foreign keys", "yes", "yes" if keys else "no", bool(keys))
 
@@ -72,9 +72,9 @@ def _asked(path: Path) -> Iterator[Finding]:
         return
     for wanted in _requirements(path.read_text("utf-8")):
         if wanted.specifier and (wanted.marker is None or wanted.marker.evaluate()):
-            found = _installed(wanted.name)
-            is_well = bool(found) and wanted.specifier.contains(found, prereleases=True)
-            yield Finding(f"{wanted.name} ({path.name})", str(wanted.specifier), found or "none", is_well)
+            installed = _installed(wanted.name)
+            is_well = bool(installed) and wanted.specifier.contains(installed, prereleases=True)
+            yield Finding(f"{wanted.name} ({path.name})", str(wanted.specifier), installed or "none", is_well)
 
 
 def _requirements(text: str) -> Iterator[Requirement]:
