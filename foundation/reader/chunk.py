@@ -18,6 +18,11 @@ class Position(NamedTuple):
     line: int
     byte: int
 
+    def after(self, records: int, block: bytes) -> "Position":
+        """The boundary that follows when so many records in this block of whole lines have been read."""
+        lines = block.count(b"\n") + (not block.endswith(b"\n") and bool(block))
+        return Position(self.record + records, self.line + lines, self.byte + len(block))
+
 
 class Place(NamedTuple):
     """Where a record stands: numbers count from 1, the header being line 1; bytes from 0, the end excluded."""
@@ -80,7 +85,6 @@ class Chunk:
     damaged: list[Damaged] = field(default_factory=list)
     digest: str = ""  # sha256 of the file up to `end`
     pieces: list[Piece] = field(default_factory=list)
-    _last: int = field(default=0, init=False, compare=False)  # the piece of the last record located: often the next's
 
     @classmethod
     def of_rows(cls, records: list[int], rows: Iterable[Sequence[str]]) -> Self:
@@ -110,11 +114,7 @@ class Chunk:
 
     def locate(self, record: int) -> tuple[Place, bytes]:
         """Where a record stands, and its bytes with the line end: at most `MAX_RECORD` are kept."""
-        piece = self.pieces[self._last]
-        if not piece.start.record < record <= piece.end.record:
-            self._last = bisect_left(self.pieces, record, key=lambda piece: piece.end.record)
-            piece = self.pieces[self._last]
-        return piece.locate(record)
+        return self.pieces[bisect_left(self.pieces, record, key=lambda piece: piece.end.record)].locate(record)
 
 
 def line_offsets(block: bytes) -> list[int]:

@@ -31,7 +31,7 @@ def unpacked_beside(path: Path) -> Path | None:
 def open_file(path: Path, limit: int) -> tuple[BinaryIO, int]:
     """A file to read bytes from, unpacked if its name ends like that of a packed one, and how many bytes there are.
 
-    A packed file is read through for it, so that nothing is stored of one that is broken, cut off or holds more than
+    A packed file is read through first, so that nothing is stored of one that is broken, cut off or holds more than
     *limit* bytes. Raises SourceError for those, and for what is no regular file or may not be read.
     """
     _require_regular_file(path)
@@ -43,17 +43,14 @@ def open_file(path: Path, limit: int) -> tuple[BinaryIO, int]:
         return file, os.fstat(file.fileno()).st_size
     try:
         unpacked = io.BufferedReader(_Unpacked(path, file, limit), _BLOCK)
-        size = sum(map(len, _blocks(unpacked)))
+        size = 0
+        while block := unpacked.read(_BLOCK):
+            size += len(block)
         unpacked.seek(0)
     except BaseException:
         file.close()
         raise
     return unpacked, size
-
-
-def _blocks(file: BinaryIO) -> Iterator[bytes]:
-    while block := file.read(_BLOCK):
-        yield block
 
 
 class _Unpacked(io.RawIOBase):
@@ -62,27 +59,22 @@ class _Unpacked(io.RawIOBase):
     def __init__(self, path: Path, file: BinaryIO, limit: int) -> None:
         self._path, self._packed, self._limit = path, file, limit
         if path.suffix == ".zst" and not zstd:
-            what = "to unpack zstd, install foundation[zstd]; or pack the file with gzip"
-            raise SourceError(Code.NOT_UNPACKED, f"{path}: {what}")
+            raise self._error("to unpack zstd, install foundation[zstd]; or pack the file with gzip")
         self._file: Any = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else zstd.ZstdFile(file)
 
     def readinto(self, buffer: Any) -> int:
         """Fill the buffer; raises SourceError when that cannot be done, or there is too much."""
-        with self._told():
+        with self._translate_errors():
             count: int = self._file.readinto(buffer)
         if self._file.tell() > self._limit:
-            raise SourceError(
-                Code.NOT_UNPACKED,
-                f"{self._path}: more than {self._limit:,} bytes when it is unpacked; if that is right, "
-                "declare a greater max_unpacked in its source",
-            )
+            remedy = "if that is right, declare a greater max_unpacked in its source"
+            raise self._error(f"more than {self._limit:,} bytes when it is unpacked; {remedy}")
         return count
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a place in the unpacked bytes; to go back is to begin anew."""
-        with self._told():
-            place: int = self._file.seek(offset, whence)
-        return place
+        with self._translate_errors():
+            return int(self._file.seek(offset, whence))
 
     def readable(self) -> bool:
         return True
@@ -96,15 +88,16 @@ class _Unpacked(io.RawIOBase):
         super().close()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Whatever a library says of a broken file, in our words."""
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except EOFError as error:
-            raise SourceError(Code.NOT_UNPACKED, f"{self._path}: the packed file is cut off; copy it again") from error
+            raise self._error("the packed file is cut off; copy it again") from error
         except _BROKEN as error:
-            told = f"{self._path}: it cannot be unpacked, {error}; pack or copy it again"
-            raise SourceError(Code.NOT_UNPACKED, told) from error
+            raise self._error(f"it cannot be unpacked, {error}; pack or copy it again") from error
+
+    def _error(self, problem: str) -> SourceError:
+        return SourceError(Code.NOT_UNPACKED, f"{self._path}: {problem}")
 
 
 def _require_regular_file(path: Path) -> None:

@@ -12,19 +12,20 @@ _REWRITTEN = re.compile(r"'*[=@+\-\t\r\n\0 0-9]")
 
 
 def write_csv(
-    file: IO[str], columns: Sequence[str], rows: Iterable[Sequence[Any]], *, is_guarded: bool = True,
+    file: IO[str],
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    is_guarded: bool = True,
     delimiter: str = ",",
-) -> None:  # fmt: skip
-    """Write rows of which nothing is run as a formula; if not *is_guarded*, as they are, for programs."""
-    writer = csv.writer(
-        file, delimiter=delimiter, lineterminator="\r\n"
-    )  # as RFC 4180 has it; with \n a bare \r would not be quoted
+) -> None:
+    """Write rows in which nothing is run as a formula; if not *is_guarded*, as they are, for programs."""
+    # Lines end as RFC 4180 has it; with \n the writer would not quote a bare \r.
+    writer = csv.writer(file, delimiter=delimiter, lineterminator="\r\n")
     writer.writerow(columns)
-    if not is_guarded:
-        writer.writerows(rows)
-        return
-    for row in rows:
-        writer.writerow([f"'{v}" if isinstance(v, str) and _FORMULA.match(v) else v for v in row])
+    if is_guarded:
+        rows = ([f"'{v}" if isinstance(v, str) and _FORMULA.match(v) else v for v in row] for row in rows)
+    writer.writerows(rows)
 
 
 def guard(text: str) -> str:

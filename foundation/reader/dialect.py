@@ -33,16 +33,6 @@ class Dialect:
             )
         object.__setattr__(self, "encoding", name)
 
-    def suspect(self, block: bytes) -> str | None:
-        """Which encoding the first *block* of a file speaks for, against the declared one, in words; None: it fits."""
-        if self.encoding == "utf-8" or block.isascii():
-            return None
-        try:
-            codecs.getincrementaldecoder("utf-8")().decode(block)
-        except UnicodeDecodeError:
-            return None
-        return f"UTF-8, where encoding={self.encoding!r} is declared; declare 'utf-8', or convert the file"
-
 
 def _keeps_bytes(encoding: str, delimiter: str) -> bool:
     """Whether ASCII is ASCII and nothing else, and no other byte takes a quote, a line end or the separator along."""

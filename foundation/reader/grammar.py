@@ -55,6 +55,7 @@ class Parsed(NamedTuple):
     fault: str | None
     matched: int
     is_matched: bool
+    is_clean: bool  # no fault, and as many fields as columns
 
 
 class Parser:
@@ -74,14 +75,14 @@ class Parser:
         """The record that begins at line *at*; *is_open*: inside a quoted field."""
         start, width, fields = (0, 0, []) if is_open else self._leading_fields(self.lines[at])
         if start is None:
-            return Parsed(1, width, fields, None, 1, is_matched=True)
+            return Parsed(1, width, fields, None, 1, is_matched=True, is_clean=width == self._width)
         row, room, fault = at, MAX_RECORD, None
         while True:
             first = row
             value, row, stop, new_fault = self._field(row, start, room, is_open=is_open)
             fault = fault or new_fault
             if stop is None:
-                return Parsed(row - at + 1, width, fields, fault, first - at, is_matched=False)
+                return Parsed(row - at + 1, width, fields, fault, first - at, is_matched=False, is_clean=False)
             room -= sum(len(line) + _LINE_COST for line in self.lines[first:row])
             is_last = self.lines[row][stop : stop + 1] != self._grammar.mark
             if len(value) > MAX_FIELD or (is_last and len(self.lines[row]) > room):
@@ -90,7 +91,8 @@ class Parser:
                 width += 1
                 fields += [value] if width <= self._width else []
             if is_last:
-                return Parsed(row - at + 1, width, fields, fault, row - at + 1, is_matched=True)
+                is_clean = not fault and width == self._width
+                return Parsed(row - at + 1, width, fields, fault, row - at + 1, is_matched=True, is_clean=is_clean)
             start, is_open = stop + 1, False
 
     def _leading_fields(self, line: bytes) -> tuple[int | None, int, list[bytes]]:

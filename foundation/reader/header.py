@@ -1,5 +1,7 @@
 """The first line of a file: its columns, where the wanted ones stand, and what to do when it cannot be read."""
 
+import codecs
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -23,20 +25,25 @@ _FOREIGN = {
 
 
 class Header(NamedTuple):
-    """The names of the columns, where in a record each wanted one stands, and the lines up to the first record."""
+    """The columns of a file."""
 
     names: list[str]
-    positions: list[int]
-    lines: list[bytes]
+    positions: list[int]  # where in a record each wanted column stands
+    lines: bytes  # those before the first record
     unknown: list[str]  # names that are not wanted
 
 
 def require_encoding(file: BinaryIO, path: Path | str, layout: Layout) -> None:
-    """Raise SourceError when the start of a file, at which it is left, speaks against the declared encoding."""
-    if layout.dialect.encoding != "utf-8":
-        if other := layout.dialect.suspect(file.read(BLOCK)):
-            raise SourceError(Code.NOT_TEXT, f"{path}: the text is {other}")
-        file.seek(0)
+    """Raise SourceError when the start of a file is UTF-8, where another encoding is declared."""
+    if (declared := layout.dialect.encoding) == "utf-8":
+        return
+    start = file.read(BLOCK)
+    file.seek(0)
+    with suppress(UnicodeDecodeError):
+        codecs.getincrementaldecoder("utf-8")().decode(start)  # its last character may be cut off
+        if not start.isascii():
+            what = f"UTF-8, where encoding={declared!r} is declared; declare 'utf-8', or convert the file"
+            raise SourceError(Code.NOT_TEXT, f"{path}: the text is {what}")
 
 
 def read_header(lines: Lines, path: Path | str, layout: Layout) -> Header:
@@ -52,21 +59,16 @@ def read_header(lines: Lines, path: Path | str, layout: Layout) -> Header:
     for magic, what in _FOREIGN.items():
         if line.startswith(magic):
             raise SourceError(Code.NOT_TEXT, f"{path}: no CSV text but {what}")
-    used, names, fault = _parse(line.removeprefix(_BOM), lines, layout)
-    if fault:
+    parser = Parser([line.removeprefix(_BOM)], partial(lines.take, 1), _MAX_COLUMNS, layout.dialect.delimiter)
+    parsed = parser.parse(0)
+    names, errors = decode([""] * len(parsed.fields), parsed.fields, layout.dialect.encoding)
+    if parsed.fault or errors:
+        fault = FAULTS[parsed.fault] if parsed.fault else errors[0].message
         hint = _other_separator(line.decode(errors="replace"), layout) or _other_encoding(line, layout)
         raise SourceError(Code.NOT_TEXT, f"{path}: its first line cannot be read as column names: {fault}{hint}")
     positions = _find_columns(names, path, layout)
     unknown = [name for name in names if layout.headers and name not in layout.headers]
-    return Header(names, positions, [*blank, line, *used[1:]], unknown)
-
-
-def _parse(line: bytes, lines: Lines, layout: Layout) -> tuple[list[bytes], list[str], str]:
-    """The lines of a header that begins with *line*, its names, and what is wrong with it, in words."""
-    parser = Parser([line], partial(lines.take, 1), _MAX_COLUMNS, layout.dialect.delimiter)
-    parsed = parser.parse(0)
-    names, errors = decode([""] * len(parsed.fields), parsed.fields, layout.dialect.encoding)
-    return parser.lines, names, FAULTS[parsed.fault] if parsed.fault else "".join(e.message for e in errors[:1])
+    return Header(names, positions, b"".join([*blank, line, *parser.lines[1:]]), unknown)
 
 
 def _find_columns(names: list[str], path: Path | str, layout: Layout) -> list[int]:

@@ -58,8 +58,8 @@ class Reader(AbstractContextManager["Reader"]):
             self._file.close()
             raise
         self.warnings = [f"unknown columns are left out: {listed(unknown)}"] if unknown else []
-        self.at = Position(0, len(lines), sum(map(len, lines)))
-        self._sha = hashlib.sha256(b"".join(lines))
+        self.at = Position(0, 0, 0).after(0, lines)
+        self._sha = hashlib.sha256(lines)
         self._pace = _Pace()
         self._clean: _CleanBlock | None = None
         self._suspicious = 0  # lines after the clean block that are to be read record by record
@@ -167,10 +167,7 @@ class Reader(AbstractContextManager["Reader"]):
         while fields and self._has_stray_tail():
             del fields[-width - 1 :]
             clean, is_whole = self._cut(clean, fields), False
-        if is_whole:
-            self._pace.grow()
-        else:
-            self._suspicious = self._pace.shrink(len(clean))
+        self._suspicious = self._pace.adapt(len(clean), is_whole=is_whole)
         return _CleanBlock(self.at, clean, fields, width) if fields else None
 
     def _read_block(self, size: int) -> tuple[bytes, list[bytes]]:
@@ -211,29 +208,26 @@ class Reader(AbstractContextManager["Reader"]):
         """The records that begin in the `_suspicious` lines, one by one; None at the end."""
         within, self._suspicious = self._suspicious, 0
         scanner = self._scanner(self._lines.take(within + TAIL_LINES))
-        if stop < sys.maxsize:
-            begins = list(accumulate(map(len, scanner.lines[:within]), initial=self.at.byte))
-            within = min(within, bisect_left(begins, stop))
-        records = scanner.records(limit, within=within)
+        begins = list(accumulate(map(len, scanner.lines[: within - 1]), initial=self.at.byte))
+        records = scanner.records(limit, within=bisect_left(begins, stop))
         self._lines.give_back(b"".join(scanner.lines[scanner.used :]))
         if not scanner.used:
             return None
-        block, start = b"".join(scanner.lines[: scanner.used]), self.at
-        piece = Piece(
-            start,
-            Position(start.record + len(records), start.line + scanner.used, start.byte + len(block)),
+        block = b"".join(scanner.lines[: scanner.used])
+        numbered = list(enumerate(records, self.at.record + 1))
+        return Piece(
+            self.at,
+            self.at.after(len(records), block),
             block,
+            columns=[[record.fields[at] for record in records if not record.errors] for at in positions],
+            records=[number for number, record in numbered if not record.errors],
+            damaged=[
+                Damaged(number, record.errors, self._layout.key_of(record.fields, self._positions))
+                for number, record in numbered
+                if record.errors
+            ],
             spans=[(record.first, record.stop) for record in records],
         )
-        numbered = list(enumerate(records, start.record + 1))
-        piece.records = [number for number, record in numbered if not record.errors]
-        piece.columns = [[r.fields[at] for r in records if not r.errors] for at in positions]
-        piece.damaged = [
-            Damaged(number, record.errors, self._layout.key_of(record.fields, self._positions))
-            for number, record in numbered
-            if record.errors
-        ]
-        return piece
 
     def _advance(self, piece: Piece) -> None:
         """Go on to the end of the piece, which is after the rest of a line too long to be kept."""
@@ -270,12 +264,11 @@ class _Pace:
     def __init__(self) -> None:
         self.block_size, self._recovery_lines = BLOCK, 1
 
-    def grow(self) -> None:
-        """After a block that was clean."""
-        self.block_size, self._recovery_lines = min(self.block_size + _SHORTEST, BLOCK), 1
-
-    def shrink(self, clean: int) -> int:
-        """After a block of which so many bytes were clean; how many lines are to be read record by record now."""
+    def adapt(self, clean: int, *, is_whole: bool) -> int:
+        """After a block of which so many bytes were *clean*: how many lines are to be read record by record next."""
+        if is_whole:
+            self.block_size, self._recovery_lines = min(self.block_size + _SHORTEST, BLOCK), 1
+            return 0
         self.block_size = min(max(clean * 4, _SHORTEST), _LONGEST)
         self._recovery_lines = 1 if self.block_size > _SHORTEST else min(self._recovery_lines * 2, _NEAR)
         return self._recovery_lines
@@ -287,30 +280,19 @@ class _CleanBlock:
     def __init__(self, start: Position, block: bytes, fields: list[str], width: int) -> None:
         self._at, self._block, self._fields, self._step = start, block, fields, width + 1
         self._first = 0  # field of the next record
-        self._lines = _count_lines(block)
         self.left = len(fields) // self._step
 
     def take(self, limit: int, stop: int, positions: Sequence[int]) -> Piece:
         """The next records, at most *limit*, that begin before byte *stop*, with the columns at these positions."""
-        start, block, lines, first = self._at, self._block, self._lines, self._first
+        start, block, first = self._at, self._block, self._first
         count = min(limit, self.left)
         if stop < start.byte + len(block):
-            count = min(count, self._records_before(stop - start.byte))
+            offsets = line_offsets(block)
+            count = min(count, bisect_left([offsets[line] for line in record_lines(block)[:-1]], stop - start.byte))
         self._first += count * self._step
         if count < self.left:
-            has_one_line_each = lines == self.left
-            lines = count + (0 if has_one_line_each else "".join(self._fields[first : self._first]).count("\n"))
+            lines = count + "".join(self._fields[first : self._first]).count("\n")
             block = b"".join(islice(io.BytesIO(block), lines))
-        self._at = Position(start.record + count, start.line + lines, start.byte + len(block))
-        self._block, self._lines, self.left = self._block[len(block) :], self._lines - lines, self.left - count
+        self._at, self._block, self.left = start.after(count, block), self._block[len(block) :], self.left - count
         columns = [self._fields[first + at : self._first : self._step] for at in positions]
-        return Piece(start, self._at, block, columns, range(start.record + 1, start.record + count + 1))
-
-    def _records_before(self, byte: int) -> int:
-        """How many records begin before this byte of what is left."""
-        offsets = line_offsets(self._block)
-        return bisect_left([offsets[line] for line in record_lines(self._block)[:-1]], byte)
-
-
-def _count_lines(block: bytes) -> int:
-    return block.count(b"\n") + (not block.endswith(b"\n") and bool(block))
+        return Piece(start, self._at, block, columns, range(start.record + 1, self._at.record + 1))

@@ -4,6 +4,7 @@ A malformed record costs only itself: reading goes on at the next line at which 
 as if another malformed one began there.
 """
 
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
@@ -61,10 +62,10 @@ class Scanner:
         self._grammar = grammar(dialect.delimiter)
         self._unquoted = 0  # there is no quote before this line, from where a tail was looked for last
 
-    def records(self, limit: int, *, within: int | None = None) -> list[ParsedRecord]:
+    def records(self, limit: int, *, within: int = sys.maxsize) -> list[ParsedRecord]:
         """At most *limit* records that begin in the lines given, or the first of them; blank lines are no records."""
         records: list[ParsedRecord] = []
-        end = len(self.lines) if within is None else min(within, len(self.lines))
+        end = min(within, len(self.lines))
         while self.used < end and len(records) < limit:
             if self.lines[self.used] in LINE_ENDS:
                 self.used += 1
@@ -75,7 +76,7 @@ class Scanner:
 
     def is_clean_record(self, at: int) -> bool:
         """Whether a record that the grammar allows begins at line *at*."""
-        return self._is_clean(self._parser.parse(at))
+        return self._parser.parse(at).is_clean
 
     def stray_tail(self, at: int, width: int) -> int | None:
         """Where the tail ends, from line *at*, of a text that the record of *width* fields before it has lost.
@@ -114,7 +115,7 @@ class Scanner:
     def _record(self, at: int) -> ParsedRecord:
         parsed = self._parser.parse(at)
         stop, fault = self._extent(at, parsed)
-        if fault is None and parsed.width == len(self._columns):
+        if fault is None and parsed.is_clean:
             return ParsedRecord(at, stop, *decode(self._columns, parsed.fields, self._encoding))
         if fault:
             code, message = fault, FAULTS[fault]
@@ -132,7 +133,7 @@ class Scanner:
             if parsed.fault == Code.UNCLOSED_QUOTE and len(self.lines[at]) > MAX_FIELD:
                 return stop, Code.FIELD_TOO_LARGE
             return stop, parsed.fault if end <= stop else Code.UNCLOSED_QUOTE
-        if not self._is_clean(parsed) and (stop := self._next_start(at, end, parsed.matched)) < end:
+        if not parsed.is_clean and (stop := self._next_start(at, end, parsed.matched)) < end:
             return stop, Code.UNCLOSED_QUOTE
         tail = self.stray_tail(end, parsed.width)
         return (end, parsed.fault) if tail is None else (tail, Code.STRAY_QUOTE)
@@ -154,9 +155,6 @@ class Scanner:
         while self.lines[row - 1] in LINE_ENDS:
             row -= 1
         return row
-
-    def _is_clean(self, parsed: Parsed) -> bool:
-        return parsed.fault is None and parsed.width == len(self._columns)
 
     def _looks_like_start(self, at: int, separators: int) -> bool:
         """Whether a record begins at line *at*, after a malformed one with so many separators.

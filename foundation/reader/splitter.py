@@ -1,7 +1,7 @@
-"""The physical lines of a file, and the fields of those about which nothing is odd.
+"""The physical lines of a file, and the fields of clean blocks of them.
 
-A sound stretch is split as a whole, in about the time that the `csv` module takes with the checks it lacks: it lets
-things pass that are odd. Those are left to `foundation.scan`.
+A clean block is split in one pass, about as fast as `csv` with the checks that `csv` does not make. Anything
+suspicious is left to `recovery`.
 """
 
 import io
@@ -14,10 +14,10 @@ from typing import BinaryIO
 from foundation.reader.dialect import COMMAS, Dialect
 from foundation.reader.grammar import MAX_FIELD, MAX_RECORD
 
-FIELD_END, RECORD_END = "\x1f", "\x1e"  # in place of the separators outside quotes; a text with them is odd
+FIELD_END, RECORD_END = "\x1f", "\x1e"  # in place of the separators outside quotes; a block with them is not clean
 _FIELD_END, _RECORD_END = FIELD_END.encode(), RECORD_END.encode()
 _ENDS = _FIELD_END + _RECORD_END + _FIELD_END
-BLOCK = 2**16  # bytes read at a time: their fields stay in the cache of a processor until they are judged
+BLOCK = 2**16  # bytes read at a time: their fields stay in the cache of a processor until they are validated
 _BARE_RETURN = re.compile(rb"\r(?!\n)")
 
 
@@ -85,13 +85,15 @@ class Lines:
 def split(
     block: bytes, width: int, dialect: Dialect = COMMAS, parts: list[bytes] | None = None
 ) -> tuple[list[str], bool]:
-    """The fields of the sound records of *width* that a block begins with, a `RECORD_END` behind each.
+    """The fields of the clean records of *width* that a block begins with, a `RECORD_END` after each.
 
-    Tells as well whether that is the whole block, or there is anything odd behind them. *parts* is the block as it is
-    split at its quotes, where that was done before; the list is used up.
+    The flag says whether that is the whole block. *parts* is the block as it is split at its quotes, where that was
+    done before; the list is used up.
     """
     mark = dialect.delimiter.encode()
-    parts, is_whole = _parts(block, mark, parts)
+    parts, is_whole = _clean_parts(block, mark, parts)
+    # What is outside quotes is marked at once, as bytes: nearly all of it is ASCII, and a single other character would
+    # double the memory of a text. An empty part between two quotes is a doubled quote inside a field.
     outer = b'"'.join(parts[::2])
     if b"\r" in outer:
         outer = outer.replace(b"\r\n", b"\n")
@@ -99,19 +101,18 @@ def split(
     if not all(outside[1:-1]):
         outside[1:-1] = [part or b'"' for part in outside[1:-1]]
     parts[::2] = outside[: len(parts) // 2 + 1]
-    # As bytes until here: nearly all is ASCII, and a single other character would double the memory of a text.
     joined = b"".join(parts) + _ENDS * (is_whole and not block.endswith(b"\n"))
     try:
-        plain = joined.decode(dialect.encoding)
+        text = joined.decode(dialect.encoding)
     except UnicodeDecodeError as error:
-        sound = joined[: error.start].rpartition(_ENDS)
-        plain, is_whole = b"".join(sound[:2]).decode(dialect.encoding), False
-    fields = plain.split(FIELD_END)
+        lines = joined[: error.start].rpartition(_ENDS)
+        text, is_whole = b"".join(lines[:2]).decode(dialect.encoding), False
+    fields = text.split(FIELD_END)
     fields.pop()
     if width == 1 and ("" in fields or b'""' in block):  # perhaps a blank line, which is no record
         return [], False
     ends = fields[width :: width + 1]
-    if len(fields) == len(ends) * (width + 1) and ends.count(RECORD_END) == len(ends) == plain.count(RECORD_END):
+    if len(fields) == len(ends) * (width + 1) and ends.count(RECORD_END) == len(ends) == text.count(RECORD_END):
         return fields, is_whole
     end = 0
     while fields.index(RECORD_END, end) == end + width:
@@ -119,21 +120,21 @@ def split(
     return fields[:end], False
 
 
-def _parts(block: bytes, mark: bytes, parts: list[bytes] | None) -> tuple[list[bytes], bool]:
-    """A block cut at its quotes, up to the last line in front of what cannot be sound; and whether that is all of it.
+def _clean_parts(block: bytes, mark: bytes, parts: list[bytes] | None) -> tuple[list[bytes], bool]:
+    """A block cut at its quotes, up to the last line before what no clean record holds; and whether that is all of it.
 
-    A sound block has what is outside quotes at every second place, and each of these parts is empty (a doubled
-    quote) or begins and ends with a separator. `csv` does not tell: it takes `a"b` for a field.
+    A clean block has what is outside quotes at every second place, and each of these parts is empty (a doubled
+    quote) or begins and ends with a separator. `csv` does not look: it takes `a"b` for a field.
     """
-    end = _odd_byte(block)
+    end = _clean_bytes(block)
     is_whole = end == len(block)
     if not parts or not is_whole:
         parts = block[:end].split(b'"')
     if len(parts) % 2 == 0:
         parts.pop()
         is_whole = False
-    if not _are_separators(parts[::2], mark):
-        del parts[_odd_part(parts, mark) :]
+    if (stray := _stray_part(parts, mark)) is not None:
+        del parts[stray:]
         is_whole = False
     if not is_whole:
         while len(parts) > 1 and b"\n" not in parts[-1]:
@@ -142,25 +143,25 @@ def _parts(block: bytes, mark: bytes, parts: list[bytes] | None) -> tuple[list[b
     return parts, is_whole
 
 
-def _odd_byte(block: bytes) -> int:
-    """Where the first byte stands that no sound record holds, or the end."""
-    odd = [block.index(byte) for byte in (b"\0", _FIELD_END, _RECORD_END) if byte in block]
+def _clean_bytes(block: bytes) -> int:
+    """How many bytes stand before the first that no clean record holds."""
+    if len(block) > MAX_FIELD:
+        return 0
+    ends = [block.index(byte) for byte in (b"\0", _FIELD_END, _RECORD_END) if byte in block]
     if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
-        odd.append(next(_BARE_RETURN.finditer(block)).start())
-    return min(odd, default=len(block)) if len(block) <= MAX_FIELD else 0
+        ends.append(next(_BARE_RETURN.finditer(block)).start())
+    return min(ends, default=len(block))
 
 
-def _are_separators(outside: list[bytes], mark: bytes) -> bool:
-    """Whether each part that stands outside quotes is empty, or has separators where it meets them."""
-    ends = set(map(itemgetter(-1), filter(None, outside[:-1])))
-    begins = set(map(itemgetter(0), filter(None, outside[1:])))
-    return ends.issubset(mark + b"\n") and begins.issubset(mark + b"\r\n")
-
-
-def _odd_part(parts: list[bytes], mark: bytes) -> int:
-    """Which of these parts begins or ends with a quote that meets no separator, the first inside quotes."""
+def _stray_part(parts: list[bytes], mark: bytes) -> int | None:
+    """Which of these parts, the first inside quotes, begins or ends with a quote that meets no separator."""
     ends, begins = mark + b"\n", mark + b"\r\n"
-    for at in range(1, len(parts), 2):
-        if (parts[at - 1] and parts[at - 1][-1] not in ends) or (parts[at + 1] and parts[at + 1][0] not in begins):
-            return at
-    return len(parts)
+    last = set(map(itemgetter(-1), filter(None, parts[:-1:2])))
+    first = set(map(itemgetter(0), filter(None, parts[2::2])))
+    if last.issubset(ends) and first.issubset(begins):  # as nearly always: no loop in Python
+        return None
+    return next(
+        at
+        for at in range(1, len(parts), 2)
+        if (parts[at - 1] and parts[at - 1][-1] not in ends) or (parts[at + 1] and parts[at + 1][0] not in begins)
+    )

@@ -18,7 +18,6 @@ from foundation.pipeline.migrate import migrate
 from foundation.reader import compression
 from foundation.reader.compression import zstd
 from foundation.reader.reader import Reader
-from foundation.schema.files import paths_of
 from foundation.schema.source import Source
 from tests.support.inspection import query, snapshot
 from tests.support.loading import ingest, tuned
@@ -252,8 +251,7 @@ def test_a_pattern_stays_in_the_folder(files):
         source(files=files)
 
 
-def test_a_pattern_is_one_that_can_be_looked_for(months):
-    assert len(paths_of(source(files="**/2025*.csv"), months)) == 4
+def test_a_pattern_is_one_that_can_be_looked_for():
     with pytest.raises(SchemaError, match=r"files='a\*\*/b.csv': `\*\*` stands for folders, alone between two `/`"):
         source(files="a**/b.csv")
 
@@ -356,7 +354,7 @@ def test_a_file_in_another_dialect_than_declared_is_refused_in_words(tmp_path, k
     assert words in str(refusal.value)
 
 
-def test_another_encoding_than_utf_8_is_told_once(tmp_path):
+def test_another_encoding_than_utf_8_is_reported_once(tmp_path):
     (tmp_path / "sales.csv").write_bytes(text(1, 30).encode("cp1252"))
 
     run = ingest(tmp_path, tmp_path / "x.db", sources=[SALES])
@@ -448,10 +446,3 @@ def test_german_decimals_between_semicolons(tmp_path):
 
     assert load(tmp_path, Sale.__source__) == [("complete", 2, 2, 0, 0, 0)]
     assert rows(tmp_path) == [(1, "Köln", 1876.15), (2, "Fürth", 0.5)]
-
-
-def test_paths_are_those_that_are_there(months):
-    assert [path.name for path in paths_of(MONTHS, months)] == [
-        "2025-01.csv", "2025-02.csv", "2025-03.csv", "2025-04.csv.gz"
-    ]  # fmt: skip
-    assert paths_of(SALES, months) == [months / "sales.csv"]

@@ -422,13 +422,13 @@ def test_a_message_on_a_header_shows_what_is_invisible_and_no_more_than_twenty_n
     ],
     ids=["behind", "too few", "no UTF-8", "in it", "within it", "before it", "behind it, third column"],
 )
-def test_a_damaged_record_keeps_its_key_if_that_stands_before_the_damage(tmp_path, columns, damaged, key):
+def test_a_malformed_record_keeps_its_key_if_that_comes_before_the_fault(tmp_path, columns, damaged, key):
     path = write(tmp_path, in_form([], columns=columns), damaged)
 
     assert read(path)[0].key == key
 
 
-def test_damage_of_which_no_end_is_to_be_seen_ends_after_a_while(tmp_path):
+def test_a_malformed_record_without_a_visible_end_ends_after_a_while(tmp_path):
     path = write(tmp_path, HEADER, b'1,"a\n', *[b"no record\n"] * 1_000, stop(2))
 
     seen = read(path)
@@ -517,7 +517,7 @@ def expected(parts: list[bytes], codes: dict[int, str], top: bytes = HEADER) -> 
     "shapes", [("one line", "lines"), ("lines", "lines"), ("doubled quotes", "one line")], ids=" · ".join
 )
 @pytest.mark.parametrize("kinds", sorted({*product(DAMAGE, DAMAGE)} - AMBIGUOUS), ids=" · ".join)
-def test_two_damaged_neighbours_are_two_rejects_in_their_places(tmp_path, kinds, shapes):
+def test_two_malformed_neighbours_are_two_rejects_in_their_places(tmp_path, kinds, shapes):
     """Three pairs stand where the file and chunks of two and three records begin, meet and end.
 
     Ambiguous, hence left out: no closing quote, then no opening one, is one field by the grammar (`test_scan`);

@@ -1,4 +1,4 @@
-"""The strict grammar, and where a damaged record ends, on bytes alone; `test_read` shows the same on files."""
+"""The strict grammar, and where a malformed record ends, on bytes alone; `test_reader` shows the same on files."""
 
 import csv
 import io
@@ -23,12 +23,12 @@ COLUMNS = ["stop_id", "name", "address", "note", "fee", "comment"]
 WITHOUT_NUL = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 
 
-def spans_of(data: bytes, width: int = 6, *, is_numbered: bool = False) -> list[ParsedRecord]:
+def parsed(data: bytes, width: int = 6, *, is_numbered: bool = False) -> list[ParsedRecord]:
     return Scanner(io.BytesIO(data).readlines(), list, COLUMNS[:width], is_numbered=is_numbered).records(sys.maxsize)
 
 
-def codes(span: ParsedRecord) -> list[str]:
-    return [error.code for error in span.errors]
+def codes(record: ParsedRecord) -> list[str]:
+    return [error.code for error in record.errors]
 
 
 def written(rows: list[list[str]], **style: Any) -> bytes:
@@ -59,10 +59,10 @@ def written(rows: list[list[str]], **style: Any) -> bytes:
          "empty in quotes", "separator and line end in quotes",
          "carriage returns in quotes", "doubled quotes", "white space", "other line separators"],
 )  # fmt: skip
-def test_a_sound_record_has_its_fields_as_they_stand(line, fields):
-    span = spans_of(line, 3)[0]
+def test_a_clean_record_has_its_fields_as_written(line, fields):
+    record = parsed(line, 3)[0]
 
-    assert (span.fields, span.errors) == (fields, [])
+    assert (record.fields, record.errors) == (fields, [])
 
 
 @pytest.mark.parametrize(
@@ -86,10 +86,10 @@ def test_a_sound_record_has_its_fields_as_they_stand(line, fields):
     ids=str,
 )
 @pytest.mark.parametrize("is_numbered", [True, False])
-def test_a_damaged_record_costs_itself_and_keeps_the_fields_before(line, code, before, is_numbered):
-    spans = spans_of(b"6,b,c\n" + line + b"8,b,c\n9,b,c\n", 3, is_numbered=is_numbered)
+def test_a_malformed_record_costs_itself_and_keeps_the_fields_before(line, code, before, is_numbered):
+    records = parsed(b"6,b,c\n" + line + b"8,b,c\n9,b,c\n", 3, is_numbered=is_numbered)
 
-    assert [(s.first, s.stop, s.fields, codes(s)) for s in spans] == [
+    assert [(s.first, s.stop, s.fields, codes(s)) for s in records] == [
         (0, 1, ["6", "b", "c"], []),
         (1, 2, before, [code]),
         (2, 3, ["8", "b", "c"], []),
@@ -98,7 +98,7 @@ def test_a_damaged_record_costs_itself_and_keeps_the_fields_before(line, code, b
 
 
 def test_every_undecodable_field_is_named_with_its_bytes():
-    errors = spans_of(b"1,b\xffB,\0\n", 3)[0].errors
+    errors = parsed(b"1,b\xffB,\0\n", 3)[0].errors
 
     assert [(e.stage, e.code, e.column, e.value) for e in errors] == [
         ("decode", "invalid_utf8", "name", "b\\xffB"),
@@ -109,10 +109,10 @@ def test_every_undecodable_field_is_named_with_its_bytes():
 
 @pytest.mark.parametrize("damaged", [b"7,b\n", b'7,b"B,c\n', b'7,"b\n', b'7,"b\n\nB"x,c\n'], ids=str)
 def test_blank_lines_belong_to_no_record(damaged):
-    spans = spans_of(b"\n\r\n6,b,c\n\n" + damaged + b"\n\r\n8,b,c\n\n", 3, is_numbered=True)
+    records = parsed(b"\n\r\n6,b,c\n\n" + damaged + b"\n\r\n8,b,c\n\n", 3, is_numbered=True)
 
     lines = damaged.count(b"\n")
-    assert [(s.first, s.stop, bool(s.errors)) for s in spans] == [
+    assert [(s.first, s.stop, bool(s.errors)) for s in records] == [
         (2, 3, False), (4, 4 + lines, True), (6 + lines, 7 + lines, False),
     ]  # fmt: skip
 
@@ -132,14 +132,14 @@ def test_a_quote_that_stays_open_is_not_followed_for_ever(line, count):
     supply = repeat(line, count)
     scanner = Scanner([b'1,"b\n'], lambda: list(islice(supply, 1)), COLUMNS[:3])
 
-    span = scanner.records(1)[0]
+    record = scanner.records(1)[0]
 
-    assert codes(span) == ["unclosed_quote"]
+    assert codes(record) == ["unclosed_quote"]
     assert sum(map(len, scanner.lines)) < MAX_RECORD + 2 * len(line)
     assert len(scanner.lines) < MAX_RECORD / 60
 
 
-def test_a_look_behind_a_record_ends_at_a_large_line():
+def test_the_search_for_a_stray_tail_ends_at_a_large_line():
     large = b"a" * MAX_FIELD + b",b\n"
     scanner = Scanner([b"1,b,c\n"], lambda: [large], COLUMNS[:3])
 
@@ -164,10 +164,10 @@ def test_a_look_behind_a_record_ends_at_a_large_line():
     ids=["a quote too many at the end of a line", "and a blank line", "a quote too few", "and many commas", "and few",
          "and text keys", "and a second damage", "an opening quote", "one column", "one column, no closing quote"],
 )  # fmt: skip
-def test_the_lines_of_a_damaged_text_stay_together(data, width, found):
-    spans = spans_of(data, width, is_numbered=data.startswith(b"1"))
+def test_the_lines_of_a_malformed_text_stay_together(data, width, found):
+    records = parsed(data, width, is_numbered=data.startswith(b"1"))
 
-    assert [(span.stop, codes(span)) for span in spans] == found
+    assert [(record.stop, codes(record)) for record in records] == found
 
 
 @pytest.mark.parametrize(
@@ -181,8 +181,8 @@ def test_the_lines_of_a_damaged_text_stay_together(data, width, found):
     ],
     ids=["a sound one between quotes that match", "text keys, lines", "text keys", "numbers", "no opening quote"],
 )
-def test_damaged_records_one_after_the_other_are_told_apart(data, found):
-    assert [(span.stop, codes(span)) for span in spans_of(data, 3, is_numbered=data[:1] == b"1")] == found
+def test_malformed_records_one_after_the_other_are_separated(data, found):
+    assert [(record.stop, codes(record)) for record in parsed(data, 3, is_numbered=data[:1] == b"1")] == found
 
 
 def test_a_header_has_names_or_a_reason():
@@ -204,25 +204,25 @@ def test_a_header_has_names_or_a_reason():
 def test_quoted_texts_come_back_as_csv_reads_them(rows, line_end):
     data = written(rows, quoting=csv.QUOTE_ALL, lineterminator=line_end)
 
-    spans = spans_of(data, 3)
+    records = parsed(data, 3)
 
-    assert [(s.fields, s.errors) for s in spans] == [(row, []) for row in rows]
-    assert [s.fields for s in spans] == list(csv.reader(io.StringIO(data.decode(), newline=""), strict=True))
+    assert [(s.fields, s.errors) for s in records] == [(row, []) for row in rows]
+    assert [s.fields for s in records] == list(csv.reader(io.StringIO(data.decode(), newline=""), strict=True))
 
 
 @untimed
 @given(st.lists(st.lists(st.text('1a,"\n'), min_size=2, max_size=3), max_size=6), st.binary(max_size=3), st.randoms())
-def test_what_is_stored_of_damaged_text_is_what_csv_reads_in_the_same_bytes(rows, noise, random):
+def test_what_is_stored_of_malformed_text_is_what_csv_reads_in_the_same_bytes(rows, noise, random):
     data = bytearray(written(rows))
     at = random.randint(0, len(data))
     data[at:at] = noise
     lines = io.BytesIO(data).readlines()
 
-    sound = [span for span in spans_of(bytes(data), 3) if not span.errors]
+    sound = [record for record in parsed(bytes(data), 3) if not record.errors]
 
-    for span in sound:
-        text = b"".join(lines[span.first : span.stop]).decode()
-        assert list(csv.reader(io.StringIO(text, newline=""), strict=True)) == [span.fields]
+    for record in sound:
+        text = b"".join(lines[record.first : record.stop]).decode()
+        assert list(csv.reader(io.StringIO(text, newline=""), strict=True)) == [record.fields]
 
 
 # In the manner of the Pollock benchmark (VLDB 2023): one damage at every place of every record of a table.
@@ -259,10 +259,10 @@ def wrongly_read(rows: list[list[str]], style: dict[str, Any], number: int, dama
     """What comes of the table when a record is damaged; nothing if just that one is refused, in its place."""
     parts = [written([row], **style) for row in rows]
     parts[number] = damaged
-    spans = spans_of(b"".join(parts), is_numbered=rows[0][0].isdigit())
+    records = parsed(b"".join(parts), is_numbered=rows[0][0].isdigit())
     stops = [b"".join(parts[: n + 1]).count(b"\n") for n in range(len(parts))]
     expected = [(stop, None if n == number else row) for n, (stop, row) in enumerate(zip(stops, rows, strict=True))]
-    return [] if [(s.stop, None if s.errors else s.fields) for s in spans] == expected else spans
+    return [] if [(s.stop, None if s.errors else s.fields) for s in records] == expected else records
 
 
 @each_table
@@ -272,8 +272,8 @@ def test_a_quote_too_many_anywhere_costs_that_record_alone(rows, style):
         record = written([row], **style)
         for at in range(len(record.rstrip()) + 1):
             damaged = record[:at] + b'"' + record[at:]
-            if spans := wrongly_read(rows, style, number, damaged):
-                wrong[damaged] = spans
+            if records := wrongly_read(rows, style, number, damaged):
+                wrong[damaged] = records
 
     assert wrong == {}
 
@@ -285,8 +285,8 @@ def test_a_quote_too_few_anywhere_costs_that_record_alone(rows, style):
         record = written([row], **style)
         for at in (at for at, byte in enumerate(record) if byte == ord('"')):
             damaged = record[:at] + record[at + 1 :]
-            if spans := wrongly_read(rows, style, number, damaged):
-                wrong[damaged] = spans
+            if records := wrongly_read(rows, style, number, damaged):
+                wrong[damaged] = records
 
     assert wrong == {}
 
@@ -299,8 +299,8 @@ def test_a_separator_too_few_or_too_many_anywhere_costs_that_record_alone(rows, 
         record = written([row], **style)
         for at in separators(record):
             damaged = record[:at] + instead + record[at + 1 :]
-            if spans := wrongly_read(rows, style, number, damaged):
-                wrong[damaged] = spans
+            if records := wrongly_read(rows, style, number, damaged):
+                wrong[damaged] = records
 
     assert wrong == {}
 
@@ -312,8 +312,8 @@ def test_a_record_cut_off_anywhere_costs_that_record_alone(rows, style):
         record = written([row], **style)
         for at in range(1, max(separators(record))):
             damaged = record[:at].rstrip() + b"\n"
-            if spans := wrongly_read(rows, style, number, damaged):
-                wrong[damaged] = spans
+            if records := wrongly_read(rows, style, number, damaged):
+                wrong[damaged] = records
 
     assert wrong == {}
 
@@ -324,33 +324,33 @@ def test_an_address_that_begins_like_a_number_is_no_record():
     record = written([rows[2]])
 
     assert [
-        (at, spans)
+        (at, records)
         for at in range(len(record) - 1)
-        if (spans := wrongly_read(rows, {}, 2, record[:at] + b'"' + record[at:]))
+        if (records := wrongly_read(rows, {}, 2, record[:at] + b'"' + record[at:]))
     ] == []
 
 
 def test_records_are_one_if_their_quotes_match():
     """Ambiguous: by the grammar, what is between an opening and a closing quote is one field, whoever lost which."""
-    spans = spans_of(b'1,"b,c,d\n2,b",c,d\n3,b,c,d\n', 4, is_numbered=True)
+    records = parsed(b'1,"b,c,d\n2,b",c,d\n3,b,c,d\n', 4, is_numbered=True)
 
-    assert [(s.stop, s.fields, s.errors) for s in spans] == [
+    assert [(s.stop, s.fields, s.errors) for s in records] == [
         (2, ["1", "b,c,d\n2,b", "c", "d"], []), (3, ["3", "b", "c", "d"], []),
     ]  # fmt: skip
 
 
 def test_a_quote_too_many_before_a_text_that_begins_with_a_line_end_costs_both_records():
     """Ambiguous: up to that line end they are one sound record, of which a rest is left over."""
-    spans = spans_of(b'1,b,c,"\n2,"\nb",c,d\n3,b,c,d\n', 4, is_numbered=True)
+    records = parsed(b'1,b,c,"\n2,"\nb",c,d\n3,b,c,d\n', 4, is_numbered=True)
 
-    assert [(s.stop, codes(s)) for s in spans] == [(3, ["stray_quote"]), (4, [])]
+    assert [(s.stop, codes(s)) for s in records] == [(3, ["stray_quote"]), (4, [])]
 
 
-def test_a_line_in_quotes_that_would_be_a_record_counts_as_one_behind_damage():
+def test_a_line_in_quotes_that_would_be_a_record_counts_as_one_after_a_malformed_record():
     """Ambiguous: two records of which the first lost its closing quote look the same."""
-    spans = spans_of(b'1,"a\n2,b,c\nB"x,c\n', 3, is_numbered=True)
+    records = parsed(b'1,"a\n2,b,c\nB"x,c\n', 3, is_numbered=True)
 
-    assert [(s.first, s.stop, codes(s)) for s in spans] == [
+    assert [(s.first, s.stop, codes(s)) for s in records] == [
         (0, 1, ["unclosed_quote"]), (1, 2, []), (2, 3, ["stray_quote"]),
     ]  # fmt: skip
 
@@ -368,7 +368,7 @@ def calls_of(lines: list[bytes]) -> int:
 
     sys.setprofile(count)
     try:
-        spans_of(b"".join(lines), is_numbered=True)
+        parsed(b"".join(lines), is_numbered=True)
     finally:
         sys.setprofile(None)
     return calls
@@ -389,6 +389,6 @@ def test_the_work_grows_with_the_lines_and_not_with_their_square(bad, other):
 def test_a_field_of_many_doubled_quotes_does_not_hold_up_a_search_for_the_next_record():
     many = b'2,"' + b'""' * 1_000_000 + b'",c\n'
 
-    spans = spans_of(b'1,"b\n' + many, 3, is_numbered=True)
+    records = parsed(b'1,"b\n' + many, 3, is_numbered=True)
 
-    assert [(s.stop, codes(s)) for s in spans] == [(1, ["unclosed_quote"]), (2, [])]
+    assert [(s.stop, codes(s)) for s in records] == [(1, ["unclosed_quote"]), (2, [])]

@@ -1,4 +1,4 @@
-"""Sound stretches split as a whole, held against the `csv` module and against the careful reading of each record."""
+"""Clean blocks split in one pass, compared with the `csv` module and with reading record by record."""
 
 import csv
 import io
@@ -29,12 +29,12 @@ def records(block: bytes, width: int, dialect: Dialect = COMMAS) -> list[list[st
     return [fields[at : at + width] for at in range(0, len(fields), width + 1)]
 
 
-def spans_of(block: bytes, width: int, dialect: Dialect = COMMAS) -> list[ParsedRecord]:
+def parsed(block: bytes, width: int, dialect: Dialect = COMMAS) -> list[ParsedRecord]:
     return Scanner(io.BytesIO(block).readlines(), list, ["a"] * width, dialect).records(sys.maxsize)
 
 
-def carefully(block: bytes, width: int) -> list[list[str] | None]:
-    return [None if span.errors else span.fields for span in spans_of(block, width)]
+def one_by_one(block: bytes, width: int) -> list[list[str] | None]:
+    return [None if record.errors else record.fields for record in parsed(block, width)]
 
 
 @many
@@ -51,28 +51,28 @@ def test_what_is_split_comes_back_as_it_was_written(rows, style):
 
     found = records(text.encode(), len(rows[0]))
 
-    is_odd = any(mark in text.replace("\r\n", "") for mark in "\0\x1e\x1f\r") or len(rows[0]) == 1
-    assert found == rows or (found is None and is_odd)
+    is_suspicious = any(mark in text.replace("\r\n", "") for mark in "\0\x1e\x1f\r") or len(rows[0]) == 1
+    assert found == rows or (found is None and is_suspicious)
 
 
 @many
 @given(st.binary(max_size=40) | PARTS, st.integers(1, 3))
-def test_what_is_split_is_what_is_read_with_care_and_by_csv(block, width):
+def test_what_is_split_is_what_is_read_record_by_record_and_by_csv(block, width):
     found = records(block, width) if block else None
 
     if found is not None:
-        assert found == carefully(block, width)
+        assert found == one_by_one(block, width)
         assert found == list(csv.reader(io.StringIO(block.decode(), newline=""), strict=True))
 
 
 @many
 @given(st.lists(PARTS | st.just(b'1,b\n2,"c\nd"\n') | st.binary(max_size=9)).map(b"".join), st.integers(1, 3))
-def test_of_an_odd_block_the_sound_records_in_front_are_split(block, width):
+def test_the_clean_records_before_a_suspicious_one_are_split(block, width):
     fields, is_whole = split(block, width)
 
     lines = len(fields) // (width + 1) + "".join(fields).count("\n")
-    sound = b"".join(io.BytesIO(block).readlines()[:lines])
-    assert is_whole or not sound or split(sound, width) == (fields, True)
+    clean = b"".join(io.BytesIO(block).readlines()[:lines])
+    assert is_whole or not clean or split(clean, width) == (fields, True)
 
 
 @many
@@ -86,12 +86,14 @@ def test_another_separator_in_the_place_of_commas_gives_the_same(block, width, m
     dialects = Dialect(",", encoding), Dialect(mark, encoding)
 
     found, wanted = (records(b, width, d) for b, d in zip((other, block), dialects[::-1], strict=True))
-    spans, wanted_spans = (spans_of(b, width, d) for b, d in zip((other, block), dialects[::-1], strict=True))
+    parsed_records, wanted_parsed_records = (
+        parsed(b, width, d) for b, d in zip((other, block), dialects[::-1], strict=True)
+    )
 
     assert (found and [[field.translate(back) for field in row] for row in found]) == wanted
-    assert [(s.first, s.stop, [f.translate(back) for f in s.fields], [e.code for e in s.errors]) for s in spans] == [
-        (s.first, s.stop, s.fields, [e.code for e in s.errors]) for s in wanted_spans
-    ]
+    assert [
+        (s.first, s.stop, [f.translate(back) for f in s.fields], [e.code for e in s.errors]) for s in parsed_records
+    ] == [(s.first, s.stop, s.fields, [e.code for e in s.errors]) for s in wanted_parsed_records]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_another_separator_in_the_place_of_commas_gives_the_same(block, width, m
     ],
     ids=["plain", "quotes", "nothing", "a quote"],
 )
-def test_a_sound_block_is_split(block, rows):
+def test_a_clean_block_is_split(block, rows):
     assert records(block, 2) == rows
 
 
@@ -116,5 +118,5 @@ def test_a_sound_block_is_split(block, rows):
     ],
     ids=str,
 )  # fmt: skip
-def test_an_odd_block_is_left_to_the_careful_reading(block):
+def test_a_suspicious_block_is_left_to_recovery(block):
     assert records(block, 2) is None
