@@ -189,7 +189,7 @@ def test_a_header_has_names_or_a_reason():
     lines = Lines(io.BytesIO(b'\n"a\nA",b\n1,2\n'))
     header = read_header(lines, "x.csv", Layout())
 
-    assert (header.lines, header.names, header.positions) == ([b"\n", b'"a\n', b'A",b\n'], ["a\nA", "b"], [0, 1])
+    assert (header.lines, header.names, header.positions) == (b'\n"a\nA",b\n', ["a\nA", "b"], [0, 1])
     assert lines.one() == b"1,2\n"
     for line, words in (
         (b"a,b\xff\n", "byte 2 of the field is not UTF-8: invalid start byte"),
