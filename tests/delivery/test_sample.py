@@ -136,6 +136,7 @@ def test_delivered_orders_are_rated_better_than_failed_ones(orders: list[dict[st
     assert sum(rated["Delivered"]) / len(rated["Delivered"]) > 1 + sum(rated["Failed"]) / len(rated["Failed"])
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_orders(tmp_path: Path) -> None:
     peaks = []
     for count in (200, 200, 2_000):  # the first run fills what is made once

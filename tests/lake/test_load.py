@@ -24,6 +24,7 @@ import foundation
 from foundation.cli import main
 from tests.support import loading
 from tests.support.deliveries import ALL, append, write_file
+from tests.support.effort import effort
 from tests.support.fault_score import batches, make_faultless
 from tests.support.inspection import counts, snapshot
 
@@ -42,7 +43,6 @@ ROOT = Path(__file__).parents[2]
 ingest = partial(lake_load.ingest, sources=foundation.SOURCES)
 DELIVERY = Path(os.environ.get("FOUNDATION_DELIVERY", ROOT / "data/sample"))  # eight files, perhaps real ones
 IS_REAL = DELIVERY != ROOT / "data/sample"
-IS_SOAK = bool(os.environ.get("FOUNDATION_SOAK"))
 WHOLE = 64 * 2**20
 
 
@@ -93,9 +93,10 @@ def test_faults_of_every_stage_are_refused_as_in_sqlite(client, faulty_data, db,
     require_same(out, db)
 
 
+@pytest.mark.sweep
 def test_the_corpus_of_faults_is_refused_as_in_sqlite(client, tmp_path):
     clean = make_faultless(tmp_path)
-    for at, batch in enumerate(islice(batches(clean, seed=0), 3, None, 1 if IS_SOAK else 19)):
+    for at, batch in enumerate(islice(batches(clean, seed=0), 3, None, effort(19, 6, 1))):
         data, db, out = (tmp_path / f"{what}{at}" for what in ("data", "db", "out"))
         data.mkdir()
         for name in ALL:

@@ -13,12 +13,13 @@ import foundation
 from foundation.lake.splits import Part, find, open_reader, settle
 from foundation.reader.reader import Position, Reader
 from foundation.schema.source import Source
+from tests.support.effort import effort
 from tests.support.fault_score import batches, make_faultless
 
 ROOT = Path(__file__).parents[2]
 SOURCES = {source.name: source for source in foundation.SOURCES}
 DELIVERY = Path(os.environ.get("FOUNDATION_DELIVERY", ROOT / "data/sample"))  # eight files, perhaps real ones
-many = settings(deadline=None, max_examples=5_000 if os.environ.get("FOUNDATION_SOAK") else 200)
+many = settings(deadline=None, max_examples=effort(200, 1_000, 5_000))
 
 
 class Pair(foundation.Record, table="pairs", key="a"):
@@ -109,6 +110,7 @@ TOKENS = [
 ]
 
 
+@pytest.mark.sweep
 @many
 @given(st.lists(st.sampled_from(TOKENS), max_size=40).map(b"".join), st.integers(1, 60))
 @example(b'1,"b\n2,c\n3,d\n4,e\n"\n5,f\n', 3)

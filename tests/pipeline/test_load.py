@@ -461,6 +461,7 @@ def test_a_load_stopped_at_the_end_of_a_line_that_then_grew_is_read_again(data, 
     assert query(db, "SELECT notes FROM warehouse_logs") == ["later"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_size", [1, 3, 1000])
 def test_a_load_that_is_killed_after_any_chunk_gives_what_an_undisturbed_one_gives(
     faulty_data, db, undisturbed, chunk_size
@@ -473,6 +474,7 @@ def test_a_load_that_is_killed_after_any_chunk_gives_what_an_undisturbed_one_giv
     assert counted(db) == counted(undisturbed)
 
 
+@pytest.mark.slow
 def test_a_load_that_is_killed_at_any_statement_gives_what_an_undisturbed_one_gives(tmp_path):
     two = [source for source in SOURCES if source.name in ("clients", "orders")]
     orders: list[Row] = [{}, {"client_id": 9}, {"key": 1}, {"client_id": 3}]

@@ -209,6 +209,7 @@ def run_until(db, sources, calls):
     return subprocess.run(command, check=False, env=os.environ).returncode
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_run_again_it_gives_the_same(tmp_path, loaded):
     narrow = FIRST.replace("town: str", 'town: Literal["Oslo"]') + "    colour: str | None = None\n"
     sources, before = declared(tmp_path, narrow), loaded.read_bytes()

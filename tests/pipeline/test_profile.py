@@ -105,6 +105,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [1_500, 20_000, 150_000])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_estimate_of_different_values_is_within_a_tenth(kind, number):

@@ -47,6 +47,7 @@ def workers(among: Iterable[psutil.Process] = ()) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_size", [1, 7, 1_000])
 def test_two_processes_give_what_one_gives(delivery, alone, db, chunk_size):
     seen = set()
@@ -82,6 +83,7 @@ def test_a_worker_takes_over_where_many_records_are_rejected(delivery, alone, db
     assert snapshot(db) == alone
 
 
+@pytest.mark.slow
 def test_a_load_that_is_stopped_after_every_chunk_goes_on(delivery, alone, db):
     for _ in range(200):
         steps = count(1)
@@ -100,6 +102,7 @@ def test_a_declaration_that_another_process_does_not_find_is_told(delivery, db, 
         ingest(delivery, db, sources=sources)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", [1, 2, 9, 20])
 def test_a_load_that_is_killed_goes_on_and_its_worker_ends(delivery, alone, db, call):
     def load() -> None:

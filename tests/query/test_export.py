@@ -189,6 +189,7 @@ def test_a_table_that_is_not_there_or_not_declared_is_refused_in_words(things, t
         export(undeclared, tmp_path / "out", form="csv")
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_table(tmp_path: Path):
     peaks = [_peak(tmp_path / str(count), count) for count in (60_000, 180_000)]
 

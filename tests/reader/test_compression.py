@@ -135,6 +135,7 @@ def test_a_broken_packed_file_is_refused_before_its_first_record(tmp_path, endin
     assert query(tmp_path / "x.db", "SELECT DISTINCT status FROM _rejects") == ["waived"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", PACK)
 def test_a_bomb_is_refused_and_costs_no_memory(tmp_path, ending):
     zeros = bytes(2**20)

@@ -272,6 +272,7 @@ def peak_of(path: Path) -> int:
     return peak
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [b"", b'"', b"," * 2**17], ids=["bare", "quoted", "many fields"])
 @pytest.mark.parametrize("end", [b"", b"\n" + stop(3)], ids=["at the end", "before another record"])
 def test_of_a_line_of_forty_mebibytes_sixteen_are_kept(tmp_path, start, end):

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import sys
 
 import pytest
@@ -12,13 +11,14 @@ from hypothesis import strategies as st
 from foundation.reader.dialect import COMMAS, Dialect
 from foundation.reader.recovery import ParsedRecord, Scanner
 from foundation.reader.splitter import RECORD_END, split
+from tests.support.effort import effort
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('a,"\r\n\x1e\x1f'), max_size=6)
 STYLES = st.builds(
     dict, quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]), lineterminator=st.sampled_from(["\n", "\r\n"])
 )
 PARTS = st.lists(st.sampled_from([b"a", b",", b'"', b"\n", b"\r\n", b"\r", b"\xc3\xa9"])).map(b"".join)
-many = settings(deadline=None, max_examples=5_000 if os.environ.get("FOUNDATION_SOAK") else 300)
+many = settings(deadline=None, max_examples=effort(300, 2_000, 5_000))
 
 
 def records(block: bytes, width: int, dialect: Dialect = COMMAS) -> list[list[str]] | None:
@@ -37,6 +37,7 @@ def one_by_one(block: bytes, width: int) -> list[list[str] | None]:
     return [None if record.errors else record.fields for record in parsed(block, width)]
 
 
+@pytest.mark.sweep
 @many
 @given(
     st.integers(1, 4).flatmap(lambda width: st.lists(st.lists(TEXT, min_size=width, max_size=width), min_size=1)),
@@ -55,6 +56,7 @@ def test_what_is_split_comes_back_as_it_was_written(rows, style):
     assert found == rows or (found is None and is_suspicious)
 
 
+@pytest.mark.sweep
 @many
 @given(st.binary(max_size=40) | PARTS, st.integers(1, 3))
 def test_what_is_split_is_what_is_read_record_by_record_and_by_csv(block, width):
@@ -65,6 +67,7 @@ def test_what_is_split_is_what_is_read_record_by_record_and_by_csv(block, width)
         assert found == list(csv.reader(io.StringIO(block.decode(), newline=""), strict=True))
 
 
+@pytest.mark.sweep
 @many
 @given(st.lists(PARTS | st.just(b'1,b\n2,"c\nd"\n') | st.binary(max_size=9)).map(b"".join), st.integers(1, 3))
 def test_the_clean_records_before_a_suspicious_one_are_split(block, width):
@@ -75,6 +78,7 @@ def test_the_clean_records_before_a_suspicious_one_are_split(block, width):
     assert is_whole or not clean or split(clean, width) == (fields, True)
 
 
+@pytest.mark.sweep
 @many
 @given(
     st.binary(max_size=40) | PARTS, st.integers(1, 3), st.sampled_from(";\t|^ ~"), st.sampled_from(["utf-8", "latin-1"])

@@ -1,9 +1,8 @@
 """Exactly once, whatever comes between: a load is disturbed, run again, and gives what an undisturbed one gives.
 
-`make test` takes some of all system calls and moments, `make soak` (FOUNDATION_SOAK=1) takes all.
+`make test` takes a few of all system calls and moments, `make soak` many, `make soak FULL=1` all.
 """
 
-import os
 import random
 import re
 import shutil
@@ -21,6 +20,7 @@ import pytest
 
 from foundation.delivery.sample import write_sample
 from tests.support.deliveries import append, line
+from tests.support.effort import effort
 from tests.support.injection import READS, WRITES, Fault, Loader, Outcome
 from tests.support.inspection import differences, half_done, query, state, wounds
 from tests.support.sweep import (
@@ -35,12 +35,7 @@ from tests.support.sweep import (
     killed_at,
 )
 
-SOAK = bool(os.environ.get("FOUNDATION_SOAK"))
-
-
-def pick(calls: list[Call], every: int) -> list[Call]:
-    """All calls when it is soaked, else each nth one."""
-    return calls if SOAK else calls[::every]
+pytestmark = [pytest.mark.slow, pytest.mark.sweep]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -150,11 +145,12 @@ def test_a_load_killed_at_any_write_gives_what_an_undisturbed_one_gives(sweep, t
 
 
 def around_commits(calls: list[Call]) -> list[Call]:
-    """All writes; in short each 80th, and some where a transaction is done."""
+    """Some writes of all, and some where a transaction is done."""
     writes = [call for call in calls if call.name in WRITES]
     commits = [number for number, call in enumerate(writes) if call.is_commit]
-    short = {*range(0, len(writes), 80), *(number + 2 for number in commits[::5]), *commits[::20]}
-    return writes if SOAK else [call for number, call in enumerate(writes) if number in short]
+    step = effort(80, 3, 1)
+    chosen = {*range(0, len(writes), step), *(number + 2 for number in commits[::5]), *commits[::20]}
+    return [call for number, call in enumerate(writes) if number in chosen]
 
 
 def test_a_load_disturbed_at_any_write_and_again_when_it_goes_on_gives_the_same(sweep, tally):
@@ -168,14 +164,14 @@ def test_a_load_disturbed_at_any_write_and_again_when_it_goes_on_gives_the_same(
         return [killed_at(call), *(Fault((f"pwrite64:{effect}:when={at}",)) for effect in dice.sample(effects, 2))]
 
     trials = [trial(number, call) for number, call in enumerate(writes)]
-    swept = sweep.run(trials[:: 2 if SOAK else 200])
+    swept = sweep.run(trials[:: effort(200, 10, 2)])
 
     tally(f"disturbed again when it goes on, {sweep.scene.folder.name}", swept)
 
 
 def test_a_large_load_killed_at_any_moment_gives_what_an_undisturbed_one_gives(large, tally):
     dice = random.Random(2)  # noqa: S311  # moments, not secrets
-    kills = 1_000 if SOAK else 10
+    kills = effort(10, 300, 1_000)
 
     swept = large.run(
         [[Fault(after_s=dice.uniform(0, large.seconds / 4)) for _ in range(5)] for _ in range(kills // 5)]
@@ -192,7 +188,7 @@ def test_a_large_load_killed_at_any_moment_gives_what_an_undisturbed_one_gives(l
 def test_a_write_or_sync_that_fails_is_told_and_the_load_goes_on(sweep, tally, error):
     writes = [call for call in sweep.calls if call.name in WRITES]
     rare = [call for call in writes if call.name != "pwrite64"]
-    calls = [*pick(rare, 6), *pick([call for call in writes if call not in rare], 200)]
+    calls = [*rare[:: effort(6, 2, 1)], *[call for call in writes if call not in rare][:: effort(200, 8, 1)]]
     lasting = [call for call in writes if call.name not in ("openat", "write")]  # other files and messages need these
 
     once = [[failing_at(call, error)] for call in calls]
@@ -206,14 +202,14 @@ def test_a_write_or_sync_that_fails_is_told_and_the_load_goes_on(sweep, tally, e
 def test_a_read_that_fails_is_told_and_the_load_goes_on(sweep, tally):
     calls = [call for call in sweep.calls if call.name in READS]
 
-    swept = sweep.run([[failing_at(call, "EIO")] for call in pick(calls, 20)])
+    swept = sweep.run([[failing_at(call, "EIO")] for call in calls[:: effort(20, 4, 1)]])
 
     tally(f"EIO when it reads, {sweep.scene.folder.name}", swept)
 
 
 def test_a_file_that_may_not_grow_is_told_and_the_load_goes_on(first, tally):
     largest = (first.scene.folder / "reference.db").stat().st_size
-    sizes = range(0, largest + 40_000, 4_096 if SOAK else 120_000)
+    sizes = range(0, largest + 40_000, effort(120_000, 12_288, 4_096))
 
     swept = first.run([[Fault(largest=size + odd)] for size in sizes for odd in (0, 100)])
 
@@ -236,7 +232,7 @@ MOUNT = ["/usr/bin/env", "mount"]
 UNMOUNT = ["/usr/bin/env", "umount", "--lazy"]
 
 
-@pytest.mark.parametrize("left", range(4_096, 1_000_000, 50_000 if SOAK else 400_000))
+@pytest.mark.parametrize("left", range(4_096, 1_000_000, effort(400_000, 100_000, 50_000)))
 def test_a_full_disk_is_told_and_the_load_goes_on(first, loaders, disk, left):
     (disk / "other").write_bytes(bytes(2 * 2**20 - left))
     db = disk / "test.db"
@@ -316,7 +312,7 @@ def test_a_signal_to_end_lets_the_chunk_at_hand_be_stored_and_the_load_goes_on(l
 
 def test_a_load_asked_to_stop_at_any_moment_stops_in_order(longer, tally):
     dice = random.Random(3)  # noqa: S311  # moments, not secrets
-    asks = [dice.choice([signal.SIGINT, signal.SIGTERM]) for _ in range(200 if SOAK else 4)]
+    asks = [dice.choice([signal.SIGINT, signal.SIGTERM]) for _ in range(effort(4, 50, 200))]
 
     swept = longer.run([[Fault(signal=ask, after_s=dice.uniform(0, longer.seconds / 4)) for _ in "ab"] for ask in asks])
 
@@ -364,7 +360,7 @@ def test_of_two_loaders_one_waits_for_the_other(longer):
 def test_two_loaders_that_begin_at_the_same_moment_give_what_one_gives(sweep, loaders):
     db = sweep.scene.folder / "both.db"
 
-    for _ in range(200 if SOAK else 5):
+    for _ in range(effort(5, 50, 200)):
         with ThreadPoolExecutor() as pool:
             ends = list(pool.map(Loader.run, loaders[:2], [sweep.scene.lay_out(db)] * 2))
 

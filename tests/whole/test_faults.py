@@ -1,6 +1,6 @@
 """The corpus of faults: what is damaged is refused for its reason at its place, everything else is stored.
 
-Files that are refused as a whole are met in the tests of the reader. With FOUNDATION_SOAK set, many more seeds.
+Files that are refused as a whole are met in the tests of the reader. `make soak` takes more seeds.
 """
 
 import os
@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.effort import effort
 from tests.support.fault_kinds import KINDS, LARGEST, Draft, Kind
 from tests.support.fault_score import MISSES, Faultless, batches, load, make_faultless
 from tests.support.faults import CHUNK, PLACES, SOURCES, Fault, build, corpus
 
 ROOT = Path(__file__).parents[2]
-IS_SOAK = "FOUNDATION_SOAK" in os.environ
-SEEDS = range(40 if IS_SOAK else 1)
+SEEDS = range(effort(1, 10, 40))
+pytestmark = pytest.mark.sweep
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def score() -> Iterator[Counter[str]]:
 @pytest.mark.parametrize("seed", SEEDS, ids="seed {}".format)
 @pytest.mark.parametrize("chunk_size", [1, CHUNK, 1_000], ids="chunks of {}".format)
 def test_every_record_is_refused_for_its_reason_at_its_place_or_stored(clean, tmp_path, score, chunk_size, seed):
-    step = 1 if IS_SOAK or chunk_size == CHUNK else 3
+    step = 1 if chunk_size == CHUNK else effort(3, 2, 1)
     for batch in islice(batches(clean, seed), 0, None, step):
         assert not load(batch, clean, tmp_path / "data", chunk_size=chunk_size, score=score)
 
@@ -97,6 +98,7 @@ def test_a_child_waits_for_a_refused_parent_whose_key_can_be_read_and_has_none_o
     assert not load({"orders": orders, "feedback": feedback}, clean, tmp_path / "data", chunk_size=7, score=score)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_size", [1, 7, 1_000], ids="chunks of {}".format)
 def test_a_field_may_have_four_mebibytes_and_no_more(clean, tmp_path, score, chunk_size):
     def enlarge(size: int, mark: str) -> Kind:
@@ -117,6 +119,7 @@ def test_a_field_may_have_four_mebibytes_and_no_more(clean, tmp_path, score, chu
     assert not load({"feedback": file}, clean, tmp_path / "data", chunk_size=chunk_size, score=score)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "sound", "broken"),
     [

@@ -1,7 +1,6 @@
 """A database through any history: loads stopped and killed, files that change, repairs, replays; nothing is lost."""
 
 import csv
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -20,6 +19,7 @@ from foundation.pipeline.revalidate import replay, rewriting
 from foundation.query.rejects_export import export_rejects
 from foundation.store import references as parents
 from tests.support.deliveries import SOUND, header, line
+from tests.support.effort import effort
 from tests.support.inspection import content, query
 from tests.support.loading import ingest
 from tests.support.processes import in_child, kill_at
@@ -27,7 +27,7 @@ from tests.support.processes import in_child, kill_at
 SOURCES = [source for source in foundation.SOURCES if source.name in ("clients", "orders")]
 KEYS = {source.name: source.key for source in SOURCES}
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # thousands of small databases: no disk
-IS_SOAK = bool(os.environ.get("FOUNDATION_SOAK"))
+pytestmark = pytest.mark.sweep
 
 NAME = st.sampled_from(list(KEYS))
 KEY = st.integers(1, 9)
@@ -215,7 +215,7 @@ class Deliveries(RuleBasedStateMachine):
 
 TestDeliveries = Deliveries.TestCase
 TestDeliveries.settings = settings(
-    max_examples=10_000 if IS_SOAK else 20,
+    max_examples=effort(20, 2_000, 10_000),
     stateful_step_count=12,
     deadline=None,
     suppress_health_check=list(HealthCheck),
