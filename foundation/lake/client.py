@@ -38,10 +38,10 @@ def connect(address: str, *, workers: int | None = None) -> Iterator[Client]:
         own = LocalCluster(
             n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
         )
-        with own, Client(own) as client:
+        with _quiet_loop(), own, Client(own) as client:
             yield client
         return
-    with silence_logging_cmgr(logging.CRITICAL):  # what ends is told by who waits for it
+    with silence_logging_cmgr(logging.CRITICAL), _quiet_loop():  # what ends is told by who waits for it
         try:
             client = Client(address, timeout="10s")
         except (OSError, ValueError) as error:
@@ -50,6 +50,18 @@ def connect(address: str, *, workers: int | None = None) -> Iterator[Client]:
             ) from error
         with client:
             yield client
+
+
+@contextmanager
+def _quiet_loop() -> Iterator[None]:
+    """Keep the event loop from logging the tasks that an interruption has left in it."""
+    logger = logging.getLogger("asyncio")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from tests.support.inspection import counts, snapshot
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 
-from distributed import Client
+from distributed import Client, Event
 
 from foundation.lake import load as lake_load
 from foundation.lake.load import connect
@@ -366,14 +366,24 @@ def test_an_error_arrives_from_another_process_as_it_was():
     assert (error.code, str(error)) == ("not_found", "x.csv: no such file")
 
 
-def test_a_load_that_is_interrupted_says_so(undisturbed, out):
-    with start("foundation", "ingest", undisturbed[0], "--to", out, "--range-size", "700") as loading:
-        Killed(out, loading.pid, parts=9, number=signal.SIGINT)
-        told = loading.communicate()[1]
+def test_a_load_that_is_interrupted_says_so_and_goes_on(client, undisturbed, out):
+    data, db = undisturbed
+    go_on = Event(client=client)
+    held = [client.submit(lambda _: go_on.wait(), worker, pure=False) for worker in range(2)]  # all that there are
+    with start("foundation", "ingest", data, "--to", out, "--cluster", client.scheduler.address) as loading:
+        while client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)) <= len(held):
+            time.sleep(0.05)
+        loading.send_signal(signal.SIGINT)
+        told = loading.communicate(timeout=60)[1]
+    go_on.set()
 
     assert loading.returncode == 2
     assert "Traceback" not in told
     assert "stopped on request; run the same command again" in told
+
+    ingest(data, out, client=client)
+
+    require_same(out, db)
 
 
 def test_one_process_loads_into_a_folder_at_a_time(client, data, out):
