@@ -5,13 +5,15 @@ OUT ?= reports
 DB ?= $(OUT)/$(notdir $(abspath $(DATA))).db
 ARGS ?=
 BIN := .venv/bin
-PYTEST := $(BIN)/pytest --quiet --numprocesses=2 --dist=loadfile --cov=foundation --cov-report=
-# In processes of their own: what they import takes half of the memory that a load may use.
-CLUSTER := tests/lake/test_load.py tests/lake/test_database.py
+PYTEST := $(BIN)/pytest --quiet
+# A file is run by one process, the files that take longest first (tests/conftest.py).
+PARALLEL := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+NOTEBOOKS := --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval.cfg notebooks
+SWEPT = FOUNDATION_SOAK=$(if $(FULL),full,sampled)
 export JUPYTER_PREFER_ENV_PATH = 1
 
 help:  ## list the targets
-	@echo "make report [DATA=folder] [OUT=reports] [DB=file] [ARGS=options] · make test · and:"
+	@echo "make report [DATA=folder] [OUT=reports] [DB=file] [ARGS=options] · make check · make test · and:"
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
 
 .venv/ready: requirements.lock pyproject.toml
@@ -23,14 +25,16 @@ report: .venv/ready  ## load DATA through the notebooks and make pages of them
 	@mkdir -p $(OUT)
 	$(BIN)/foundation report $(DATA) --db $(DB) --out $(OUT) $(ARGS)
 
-test: .venv/ready  ## format, lint, types, tests, and the notebooks as tests
+check: .venv/ready  ## format, lint, types, fast tests: a minute
 	$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy
-	$(PYTEST) $(CLUSTER:%=--ignore=%) && $(PYTEST) --cov-append $(CLUSTER)
-	$(BIN)/pytest --quiet --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval.cfg --cov=foundation --cov-append --cov-config=pyproject.toml notebooks
+	$(PYTEST) $(PARALLEL) -p no:nbval -m "not slow and not soak and not interop" tests --ignore=tests/lake --ignore=tests/report
 
-soak: .venv/ready  ## the long sweeps: every fault, every kill, ten thousand examples (hours)
-	FOUNDATION_SOAK=1 $(BIN)/pytest --quiet -rA tests/reader/test_splitter.py tests/whole/test_faults.py tests/whole/test_machine.py tests/whole/test_crash.py
-	$(BIN)/pytest --quiet -rA -m soak tests
+test: .venv/ready  ## format, lint, types, all tests, the notebooks as tests, coverage: six minutes
+	$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy
+	$(PYTEST) $(PARALLEL) --cov=foundation --cov-config=pyproject.toml --cov-report= tests $(NOTEBOOKS)
+
+soak: .venv/ready  ## larger samples of faults, kills and histories: an hour; with FULL=1 all of them: hours
+	$(SWEPT) $(PYTEST) -rA -m "sweep or soak" tests
 
 bench: .venv/ready .venv-bench/ready  ## load the same files with the peers, in turn (needs the sqlite3 shell)
 	$(BIN)/python benchmarks/run.py $(ARGS)
@@ -62,4 +66,4 @@ lock: .venv/ready  ## pin all packages again, newest versions first (needs uv)
 clean:  ## take away what was made, but no report
 	rm -rf .venv .venv-bench .venv-interop .mypy_cache .ruff_cache .hypothesis .coverage* build dist
 
-.PHONY: help report test soak bench interop lab notebooks docs sample lock clean
+.PHONY: help report check test soak bench interop lab notebooks docs sample lock clean

@@ -6,6 +6,14 @@ import pytest
 
 from tests.support.deliveries import SOUND, Row, line, write_delivery
 
+LONGEST = ("lake", "report", "notebooks", "whole", "pipeline")  # folders of tests
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: one that came last would keep one process busy and the other idle."""
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
+
 
 @pytest.fixture
 def db(tmp_path: Path) -> Path:
