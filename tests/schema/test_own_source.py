@@ -59,6 +59,9 @@ def month(number: int, *more: str) -> bytes:
     return "\n".join([HEADER.strip(), *lines, *more, ""]).encode("cp1252")
 
 
+pytestmark = pytest.mark.slow  # a report is made
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
     """A delivery of nine sources, loaded and told of by `foundation report`."""

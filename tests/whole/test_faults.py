@@ -22,7 +22,7 @@ from tests.support.faults import CHUNK, PLACES, SOURCES, Fault, build, corpus
 
 ROOT = Path(__file__).parents[2]
 SEEDS = range(effort(1, 10, 40))
-pytestmark = pytest.mark.sweep
+pytestmark = [pytest.mark.slow, pytest.mark.sweep]
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,6 @@ def test_a_child_waits_for_a_refused_parent_whose_key_can_be_read_and_has_none_o
     assert not load({"orders": orders, "feedback": feedback}, clean, tmp_path / "data", chunk_size=7, score=score)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("chunk_size", [1, 7, 1_000], ids="chunks of {}".format)
 def test_a_field_may_have_four_mebibytes_and_no_more(clean, tmp_path, score, chunk_size):
     def enlarge(size: int, mark: str) -> Kind:
@@ -119,7 +118,6 @@ def test_a_field_may_have_four_mebibytes_and_no_more(clean, tmp_path, score, chu
     assert not load({"feedback": file}, clean, tmp_path / "data", chunk_size=chunk_size, score=score)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "sound", "broken"),
     [

@@ -18,6 +18,7 @@ from tests.support.deliveries import SOUND
 from tests.support.hostile import FOLDER, HOSTILE, REFUSING, SOURCES, TEXTS, write_hostile
 from tests.support.inspection import query
 
+pytestmark = pytest.mark.slow
 WITH_TEXT = [name for name, columns in TEXTS.items() if columns]
 
 
