@@ -51,15 +51,15 @@ class Format:
         if not (number := _number(self.pattern)):
             moment = datetime.strptime(text, self.pattern)
             return str(moment.date() if kind is date else moment)
-        if not (found := number.fullmatch(text)):
+        if not (match := number.fullmatch(text)):
             raise ValueError(f"{text!r} is not written like {self.pattern}")
-        whole = re.sub(r"[^\d-]", "", found[1])
-        return f"{whole}.{found[2]}" if found[2] else whole
+        whole = re.sub(r"[^\d-]", "", match[1])
+        return f"{whole}.{match[2]}" if match[2] else whole
 
     def write(self, text: str) -> str:
         """What `read` makes this text of, as far as the pattern can tell it."""
-        if (found := _NUMBER.fullmatch(self.pattern)) and _number(self.pattern):
-            return text.replace(".", found[2]) if found[2] else text
+        if (match := _NUMBER.fullmatch(self.pattern)) and _number(self.pattern):
+            return text.replace(".", match[2]) if match[2] else text
         with suppress(ValueError):
             return datetime.fromisoformat(text).strftime(self.pattern)
         return text
@@ -70,37 +70,38 @@ def _directives(pattern: str) -> list[str]:
 
 
 def _is_time(pattern: str) -> bool:
-    found = _directives(pattern)
-    return len(set(found)) == len(found) and frozenset(found) in {day | hours for day in _DAYS for hours in _HOURS}
+    directives = _directives(pattern)
+    known = {day | hours for day in _DAYS for hours in _HOURS}
+    return len(set(directives)) == len(directives) and frozenset(directives) in known
 
 
 @cache
 def _number(pattern: str) -> re.Pattern[str] | None:
     """What matches numbers written like this 1234.56, its whole part and its decimals; None if it is no such one."""
-    found = _NUMBER.fullmatch(pattern)
-    if not found or (found[1] and found[1] == found[2]):
+    match = _NUMBER.fullmatch(pattern)
+    if not match or (match[1] and match[1] == match[2]):
         return None
-    group = "[ \xa0\u202f]" if found[1] == " " else re.escape(found[1])
+    group = "[ \xa0\u202f]" if match[1] == " " else re.escape(match[1])
     grouped = rf"|\d{{1,3}}(?:{group}\d{{3}})+" if group else ""
-    decimals = rf"(?:{re.escape(found[2])}(\d+))?" if found[2] else "()"
+    decimals = rf"(?:{re.escape(match[2])}(\d+))?" if match[2] else "()"
     return re.compile(rf"(-?(?:\d+{grouped})){decimals}", re.ASCII)
 
 
 def guess(text: str) -> list[Format]:
     """The formats in which a value like this may be written; the day before the month, where it can be both."""
-    if found := _WRITTEN.fullmatch(text):
-        sep, first, last = found["sep"], found[1], found[3]
+    if match := _WRITTEN.fullmatch(text):
+        sep, first, last = match["sep"], match[1], match[3]
         year = "%Y" if 4 in (len(first), len(last)) else "%y"
         days = [f"{year}{sep}%m{sep}%d"] if len(first) == 4 else [f"%d{sep}%m{sep}{year}", f"%m{sep}%d{sep}{year}"]
-        return [Format(day + _hours(found)) for day in days]
+        return [Format(day + _hours(match)) for day in days]
     return [Format(pattern) for pattern in _GROUPED if (number := _number(pattern)) and number.fullmatch(text)]
 
 
 _GROUPED = ("1.234", "1,234", "1 234", "1.234,56", "1,234.56", "1 234,56", "1'234.56")
 
 
-def _hours(found: re.Match[str]) -> str:
-    if not found["t"]:
+def _hours(match: re.Match[str]) -> str:
+    if not match["t"]:
         return ""
-    seconds, half = ":%S" if found["s"] else "", found["p"]
-    return found["t"] + (f"%I:%M{seconds}{' ' * half.startswith(' ')}%p" if half else f"%H:%M{seconds}")
+    seconds, half = ":%S" if match["s"] else "", match["p"]
+    return match["t"] + (f"%I:%M{seconds}{' ' * half.startswith(' ')}%p" if half else f"%H:%M{seconds}")

@@ -93,7 +93,7 @@ def read_load(store: Store, load_id: int) -> Load:
 
 def last_load(store: Store, source: Source, path: str) -> Load | None:
     """The last load that read this file, or began to."""
-    found = store.execute(
+    row = store.execute(
         f"""
         SELECT {_LOAD_COLUMNS} FROM _loads
         WHERE source = ? AND path = ? AND kind = 'file' AND status NOT IN ('refused', 'skipped')
@@ -101,7 +101,7 @@ def last_load(store: Store, source: Source, path: str) -> Load | None:
         """,
         (source.name, path),
     ).fetchone()
-    return _load(found) if found else None
+    return _load(row) if row else None
 
 
 _LOAD_COLUMNS = ", ".join(f.name for f in fields(Load))
