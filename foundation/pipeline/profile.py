@@ -16,7 +16,6 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from types import MappingProxyType
 from typing import Any, Literal, Self
 
 from foundation.schema.source import Column, Source
@@ -214,9 +213,9 @@ def _counted(values: Counter[Any]) -> tuple[Any, Any, float, float]:
 class Profile:
     """The figures of each column of some rows."""
 
-    def __init__(self, columns: Mapping[str, Figures] = MappingProxyType({})) -> None:
+    def __init__(self, columns: Mapping[str, Figures] | None = None) -> None:
         self.rows = 0
-        self.columns = dict(columns)
+        self.columns = dict(columns or {})
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
         """Count rows in, whose first values are those of the columns, in order."""

@@ -165,7 +165,7 @@ def _batches(store: Store, source: Source, origin: int, condition: str) -> Itera
 
 
 class Revalidation:
-    """A load of records that an *old* load has read or rejected, inside the open transaction."""
+    """A load of records that an *old* one has read, stored or rejected; all inside the open transaction."""
 
     def __init__(
         self, store: Store, source: Source, old: Load, run_id: str, kind: LoadKind, header: list[str] | None = None
@@ -192,11 +192,11 @@ class Revalidation:
         return reasons
 
     def write(self, verdict: Verdict, same_file: Set[int]) -> list[Damaged]:
-        """Write the valid rows; the records that are rejected by then, in their order."""
+        """Write the valid rows, and return the records that are rejected, by their validation or by the table."""
         writer = TableWriter(self._store, self._source, self.load, same_file)
         rows, refused, rejected = write_valid(writer, self.load, verdict)
-        missing = {reject.record for reject in refused}
-        self._profile.add([row for row in rows if row[-1] not in missing])
+        orphans_and_doubles = {reject.record for reject in refused}
+        self._profile.add([row for row in rows if row[-1] not in orphans_and_doubles])
         return rejected
 
     def finish(self) -> None:
@@ -225,7 +225,10 @@ def revalidation(store: Store, source: Source, origin: int, run_id: str, kind: L
 
 
 def write_valid(writer: TableWriter, load: Load, verdict: Verdict) -> tuple[list[Row], list[Damaged], list[Damaged]]:
-    """Write the valid rows, count them in *load*; they, those of them that the table refused, all records rejected."""
+    """Write the valid rows, and count in *load* what becomes of them.
+
+    Returns the rows, those records of them that their table refused, and all records that are rejected, in order.
+    """
     rows = verdict.rows
     result = writer.write(rows)
     load.inserted += result.inserted
