@@ -426,26 +426,26 @@ def test_a_reader_sees_whole_chunks_while_a_load_goes_on(longer):
 COMMIT = """
     store.execute("COMMIT")
     store.execute("BEGIN IMMEDIATE")"""
-AT_CHECKPOINT = 'checkpoint behind *chunk*, inside the open transaction."""'
-AFTER_CHECKPOINT = "    save_load(store, load)\n\n\n"
-AT_REJECTS = 'bytes and reasons, inside the open transaction."""'
+LEDGER, REJECTS = "store/ledger.py", "store/rejects.py"
+AT_CHECKPOINT = 'at the end of *chunk*, inside the open transaction."""'
+AT_COUNTS = "    save_load(store, load)\n"  # the last line of the ledger, after the checkpoint
+AT_REJECTS = 'location, bytes and reasons, inside the open transaction."""'
 BROKEN = {
-    "checkpoint": [(AT_CHECKPOINT, AT_CHECKPOINT + COMMIT)],
-    "counts": [(AFTER_CHECKPOINT, COMMIT + "\n" + AFTER_CHECKPOINT)],
+    "checkpoint": [(LEDGER, AT_CHECKPOINT, AT_CHECKPOINT + COMMIT)],
+    "counts": [(LEDGER, AT_COUNTS, COMMIT + "\n" + AT_COUNTS)],
     "rejects": [
-        (AT_REJECTS, AT_REJECTS + """
-    _later.append((store, source, load, list(rejected)))
+        (REJECTS, AT_REJECTS, AT_REJECTS + """
+    later.append((store, source, load, list(rejected)))
 
 
-_later = []
+later = []
 
 
-def _save_rejects(store, source, load, rejected):"""),
-        (AFTER_CHECKPOINT, AFTER_CHECKPOINT.rstrip() + COMMIT + """
-    while _later:
-        _save_rejects(*_later.pop())
-
-
+def save_later(store, source, load, rejected):"""),
+        (LEDGER, AT_COUNTS, AT_COUNTS + COMMIT + """
+    from foundation.store.rejects import later, save_later
+    while later:
+        save_later(*later.pop())
 """),
     ],
 }  # fmt: skip
@@ -453,7 +453,7 @@ def _save_rejects(store, source, load, rejected):"""),
 
 @pytest.mark.parametrize("late", BROKEN)
 def test_the_sweep_finds_a_loader_that_writes_something_in_a_second_transaction(first, tmp_path, late):
-    package = broken_package(tmp_path, *(("store/ledger.py", *change) for change in BROKEN[late]))
+    package = broken_package(tmp_path, *BROKEN[late])
     with Loader(package) as loader:
         broken = Sweep(Scene(tmp_path, first.scene.data, first.scene.chunk_size), [loader])
         swept = broken.run([[killed_at(call)] for call in after_commits(broken.calls)], until_failure=True)
