@@ -45,8 +45,8 @@ grammar = cache(Grammar)
 class Parsed(NamedTuple):
     """A record by the grammar: how many lines it has, its fields before the first fault, and that fault.
 
-    `width` counts these fields; `fields` holds no more of them than there are columns. In the first `matched` lines
-    the quotes match, so that no record begins in them unless by mistake; `is_matched`: they do in all lines.
+    `width` counts these fields; `fields` holds no more of them than there are columns. In the first `matched` lines,
+    in all of them if `is_matched`, quotes match: what looks like a record inside them is most likely a quoted text.
     """
 
     lines: int

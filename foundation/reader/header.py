@@ -52,7 +52,7 @@ def read_header(lines: Lines, path: Path | str, layout: Layout) -> Header:
     Raises SourceError when it cannot be read, or wanted columns are missing or doubled.
     """
     blank: list[bytes] = []
-    while (line := lines.one()) and not line.removeprefix(_BOM).strip(b"\r\n"):
+    while (line := lines.line()) and not line.removeprefix(_BOM).strip(b"\r\n"):
         blank.append(line)
     if not line:
         raise SourceError(Code.EMPTY_FILE, f"{path}: the file is empty; its first line should name the columns")

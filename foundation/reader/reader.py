@@ -106,7 +106,7 @@ class Reader(AbstractContextManager["Reader"]):
         at = self._next_line(byte - 1)
         while at < self.size:
             self.go_to(Position(0, 0, at))
-            if self._scanner([self._lines.one()]).is_clean_record(0):
+            if self._scanner([self._lines.line()]).is_clean_record(0):
                 break
             at = self._next_line(at)
         self.go_to(Position(0, 0, at))
@@ -114,7 +114,7 @@ class Reader(AbstractContextManager["Reader"]):
     def _next_line(self, byte: int) -> int:
         """Where the line ends in which *byte* stands."""
         self._seek(Position(0, 0, byte))
-        return byte + len(self._lines.one()) + sum(map(len, self._lines.drain()))
+        return byte + len(self._lines.line()) + sum(map(len, self._lines.drain()))
 
     def _seek(self, at: Position) -> None:
         self._file.seek(at.byte)
@@ -175,7 +175,7 @@ class Reader(AbstractContextManager["Reader"]):
 
         Where they leave a quote open the lines up to the one that closes it belong to them, if that is near.
         """
-        block = self._lines.some(size)
+        block = self._lines.block(size)
         parts = block.split(b'"') if len(block) <= MAX_FIELD else [block]  # larger ones are left to recovery anyway
         if len(parts) % 2 == 0:
             ahead = self._lines.take(_NEAR)

@@ -33,7 +33,7 @@ class Lines:
         self._size = 0
         self._is_cut = False
 
-    def some(self, size: int = BLOCK) -> bytes:
+    def block(self, size: int = BLOCK) -> bytes:
         """The next lines, of about *size* bytes or fewer; none at the end."""
         self._refill()
         block = self._window.read(size) + self._window.readline()
@@ -47,7 +47,7 @@ class Lines:
         self._release()
         return lines
 
-    def one(self) -> bytes:
+    def line(self) -> bytes:
         """The next line; empty at the end."""
         return b"".join(self.take(1))
 

@@ -190,7 +190,7 @@ def test_a_header_has_names_or_a_reason():
     header = read_header(lines, "x.csv", Layout())
 
     assert (header.lines, header.names, header.positions) == (b'\n"a\nA",b\n', ["a\nA", "b"], [0, 1])
-    assert lines.one() == b"1,2\n"
+    assert lines.line() == b"1,2\n"
     for line, words in (
         (b"a,b\xff\n", "byte 2 of the field is not UTF-8: invalid start byte"),
         (b'a"b\n', "a quote where"),
