@@ -60,17 +60,3 @@ def faulty_data(tmp_path: Path) -> Path:
         external_factors=[{}, {"order_id": 10}, {"order_id": 12}],
         feedback=[{}, {"rating": 6}, {"order_id": 2}],
     )  # fmt: skip
-
-
-@pytest.fixture(scope="module", params=["started", "forked"])
-def kernels(request):
-    """What starts kernels: each by itself, or as the forks of one process."""
-    from jupyter_client.manager import AsyncKernelManager
-
-    from foundation.report.kernels import forked_kernels
-
-    if request.param == "started":
-        yield AsyncKernelManager
-    else:
-        with forked_kernels() as manager:
-            yield manager

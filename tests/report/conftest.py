@@ -1,4 +1,4 @@
-"""The report that is made once in a test run, by whichever process needs it first, and only looked at."""
+"""What starts kernels; and the report that is made once in a test run, by whichever process needs it first."""
 
 import fcntl
 from pathlib import Path
@@ -23,3 +23,17 @@ def made(tmp_path_factory, worker_id) -> Path:
             assert main(["report", str(home / "data"), "--db", str(home / "x.db"), "--out", str(home / "out")]) == 1
     (index,) = (home / "out").glob("*/index.html")
     return index.parent
+
+
+@pytest.fixture(scope="module", params=["started", "forked"])
+def kernels(request):
+    """What starts kernels: each by itself, or as the forks of one process."""
+    from jupyter_client.manager import AsyncKernelManager
+
+    from foundation.report.kernels import forked_kernels
+
+    if request.param == "started":
+        yield AsyncKernelManager
+    else:
+        with forked_kernels() as manager:
+            yield manager
