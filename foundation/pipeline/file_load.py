@@ -133,8 +133,12 @@ class _FileLoad:
     def run(self) -> None:
         """Store all batches, and complete the load unless it was stopped."""
         same_file, profile = ledger.loads_of_file(self._store, self._load), profile_of(self._source)
+        parents_known = known_parents(
+            self._store, self._source, self._reader.size - self._reader.at.byte,
+            min_size=self._job.tuning.parents_bytes, bytes_per_key=self._job.tuning.parents_bytes_per_key,
+        )  # fmt: skip
         with (
-            known_parents(self._store, self._source, self._reader.size - self._reader.at.byte) as parents,
+            parents_known as parents,
             closing(Batches(self._path, self._source, self._reader, profile, self._job.worker)) as batches,
         ):
             writer = TableWriter(self._store, self._source, self._load, same_file, parents)

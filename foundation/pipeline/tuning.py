@@ -11,6 +11,10 @@ class Tuning:
     running_worker_bytes: int = 2**20  # the same for a worker that is there already
     reject_cost: int = 5  # clean records that are read in the time of a rejected one
     worker_wait_s: float = 0  # for a worker that is starting; this process has enough to do meanwhile
+    parents_bytes: int = 2**20  # still to be read; for less SQLite may look for parents
+    parents_bytes_per_key: int = (
+        20  # still to be read; for less, to look for gaps among keys takes longer than it saves
+    )
     large_load: int = 20_000  # records; from there on a second connection counts them while indexes are made
 
 

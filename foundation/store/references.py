@@ -12,9 +12,7 @@ from typing import Any, NamedTuple
 from foundation.schema.source import Source
 from foundation.store.database import Store, quote
 
-_MOST_GAPS = 16_384  # numbers that are no key; they take 1.5 MB
-_WORTH_IT = 2**20  # bytes still to be read; for less SQLite may look
-_BYTES_A_KEY = 20  # to be read for each key there may be, else to look for gaps takes longer than it saves
+MOST_GAPS = 16_384  # numbers that are no key; they take 1.5 MB
 
 
 class _Keys(NamedTuple):
@@ -37,10 +35,10 @@ class _Keys(NamedTuple):
 class Parents:
     """The keys that rows of a source may refer to, if they are known."""
 
-    def __init__(self, store: Store, references: Mapping[str, str], most: int) -> None:
+    def __init__(self, store: Store, references: Mapping[str, str], most: int, most_gaps: int = MOST_GAPS) -> None:
         self._store = store
         self._version = self._seen()  # first: who writes from here on is noticed
-        self._keys = {column: _keys(store, parent, most) for column, parent in references.items()}
+        self._keys = {column: _keys(store, parent, most, most_gaps) for column, parent in references.items()}
 
     @property
     def are_known(self) -> bool:
@@ -59,13 +57,13 @@ class Parents:
         return version
 
 
-def _keys(store: Store, parent: str, most: int) -> _Keys | None:
+def _keys(store: Store, parent: str, most: int, most_gaps: int) -> _Keys | None:
     key, table = key_of(store, parent), quote(parent)
     least, greatest = store.execute(f"SELECT min({key}), max({key}) FROM {table}").fetchone()
     if not isinstance(least, int) or greatest - least >= most:
         return None
     (count,) = store.execute(f"SELECT count(*) FROM {table}").fetchone()
-    if greatest - least + 1 - count > _MOST_GAPS:
+    if greatest - least + 1 - count > most_gaps:
         return None
     gaps: list[int] = []
     if greatest - least + 1 > count:
@@ -78,15 +76,18 @@ def _keys(store: Store, parent: str, most: int) -> _Keys | None:
 
 
 @contextmanager
-def known_parents(store: Store, source: Source, size: int) -> Iterator[Parents | None]:
+def known_parents(
+    store: Store, source: Source, size: int, *, min_size: int, bytes_per_key: int
+) -> Iterator[Parents | None]:
     """The parents that a file with *size* bytes still to be read refers to, if they can be known and that is worth it.
 
-    Then SQLite does not look for them meanwhile: who stores rows has to.
+    That takes *min_size*, and *bytes_per_key* for each key that there may be. Then SQLite does not look for them
+    meanwhile: who stores rows has to.
     """
     references = source.references
-    if size < _WORTH_IT or not references or source.name in references.values():
+    if size < min_size or not references or source.name in references.values():
         yield None
-    elif (parents := Parents(store, references, size // _BYTES_A_KEY)).are_known:
+    elif (parents := Parents(store, references, size // bytes_per_key)).are_known:
         with store.foreign_keys_off():
             yield parents
     else:

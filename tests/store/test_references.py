@@ -13,21 +13,16 @@ from hypothesis import strategies as st
 import foundation
 from foundation import load_sources
 from foundation.delivery.sample import write_sample
-from foundation.store import references as parents
 from foundation.store.database import Store
 from foundation.store.references import Parents, known_parents
 from tests.support.deliveries import write_delivery
 from tests.support.inspection import counts, query, reasons, snapshot
-from tests.support.loading import ingest
+from tests.support.loading import tuned
 
 KEY = st.integers(-3, 60) | st.integers(-(2**63), 2**63 - 1)
 
 
-@pytest.fixture(autouse=True)
-def _always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parents are known for every file, however small."""
-    monkeypatch.setattr(parents, "_WORTH_IT", 0)
-    monkeypatch.setattr(parents, "_BYTES_A_KEY", 1)
+ingest = tuned(parents_bytes=0, parents_bytes_per_key=1)  # parents are known for every file, however small
 
 
 @pytest.fixture
@@ -43,9 +38,7 @@ def store(db: Path) -> Iterator[Store]:
 def test_doubtful_are_those_that_are_no_key(store, keys, values, most_gaps):
     store.execute("DELETE FROM towns")
     store.connection.executemany("INSERT INTO towns VALUES (?)", [(key,) for key in keys])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parents, "_MOST_GAPS", most_gaps)
-        known = Parents(store, {"town": "towns"}, 100)
+    known = Parents(store, {"town": "towns"}, 100, most_gaps)
 
     are_close = (
         keys
@@ -58,11 +51,10 @@ def test_doubtful_are_those_that_are_no_key(store, keys, values, most_gaps):
 
 @pytest.mark.parametrize("chunk_size", [3, 1_000])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_load_gives_what_it_gives_when_sqlite_looks(tmp_path, monkeypatch, chunk_size, workers):
+def test_a_load_gives_what_it_gives_when_sqlite_looks(tmp_path, chunk_size, workers):
     write_sample(tmp_path / "data", orders=300, faults=0.1, seed=5)
     ingest(tmp_path / "data", tmp_path / "known.db", chunk_size=chunk_size, workers=workers)
-    monkeypatch.setattr(parents, "_WORTH_IT", 2**40)
-    ingest(tmp_path / "data", tmp_path / "looked.db")
+    tuned(parents_bytes=2**40)(tmp_path / "data", tmp_path / "looked.db")
 
     assert snapshot(tmp_path / "known.db") == snapshot(tmp_path / "looked.db")
     assert query(tmp_path / "known.db", "PRAGMA foreign_key_check") == []
@@ -107,7 +99,11 @@ def test_sqlite_looks_again_whatever_ends_the_load(db):
     with Store(db) as store:
         for source in foundation.SOURCES:
             store.prepare(source)
-        with suppress(KeyboardInterrupt), known_parents(store, orders, 1), store.transaction():
+        with (
+            suppress(KeyboardInterrupt),
+            known_parents(store, orders, 1, min_size=0, bytes_per_key=1),
+            store.transaction(),
+        ):
             raise KeyboardInterrupt
 
         assert store.execute("PRAGMA foreign_keys").fetchone() == (1,)

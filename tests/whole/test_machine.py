@@ -17,11 +17,10 @@ import foundation
 from foundation.pipeline.corrections import repair
 from foundation.pipeline.revalidate import replay, rewriting
 from foundation.query.rejects_export import export_rejects
-from foundation.store import references as parents
 from tests.support.deliveries import SOUND, header, line
 from tests.support.effort import effort
 from tests.support.inspection import content, query
-from tests.support.loading import ingest
+from tests.support.loading import ingest, tuned
 from tests.support.processes import in_child, kill_at
 
 SOURCES = [source for source in foundation.SOURCES if source.name in ("clients", "orders")]
@@ -74,9 +73,8 @@ class Deliveries(RuleBasedStateMachine):
             self.ingest(chunk_size, False)
 
     def load(self, **options: object) -> foundation.Run:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(parents, "_WORTH_IT", next(self.turns) % 2 * 2**40)  # every second time they are known
-            return ingest(self.data, self.db, sources=SOURCES, **options)
+        known = tuned(parents_bytes=next(self.turns) % 2 * 2**40)  # every second time parents are
+        return known(self.data, self.db, sources=SOURCES, **options)
 
     @rule(name=NAME, key=KEY, client=KEY, kind=KIND, chunk_size=MAYBE)
     def append(self, name, key, client, kind, chunk_size):
