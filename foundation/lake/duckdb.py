@@ -2,7 +2,6 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 from foundation.errors import FoundationError, QueryError, StoreError, extra
 from foundation.lake.views import statements
 from foundation.query.conditions import Term
-from foundation.query.engine import SQLiteEngine
+from foundation.query.engine import Engine, SQLiteEngine
 from foundation.query.query import Database, Query
 from foundation.query.relation import Relation
 from foundation.reader.reader import Chunk
-from foundation.schema.checks import Dialect
 from foundation.schema.source import Column, Source, in_order
-from foundation.schema.validator import Row
 from foundation.store.database import quote
 
 if TYPE_CHECKING:
@@ -39,10 +36,10 @@ def open_database(path: str | Path, *, sources: Sequence[Source], cache: int | s
     return Database((DuckDBEngine if is_folder else SQLiteEngine)(path, sources), cache=cache)
 
 
-class DuckDBEngine:
+class DuckDBEngine(Engine):
     """A folder of Parquet, as it was when it was opened; of the sources in *only* the rows of that part alone."""
 
-    dialect: Dialect = "duckdb"
+    dialect = "duckdb"
 
     def __init__(self, path: str | Path, sources: Iterable[Source], *, only: Mapping[str, int] | None = None) -> None:
         with extra("cluster", f"{path} is a folder of Parquet, which DuckDB reads"):
@@ -77,30 +74,16 @@ class DuckDBEngine:
         except duckdb.Error as error:
             raise StoreError(f"{self.path}: {error}; the folder is as it was before") from error
 
-    def chunks(self, sql: str, values: Sequence[Any], size: int) -> Iterator[list[Row]]:
-        """As `Engine.chunks`."""
-        result = self.rows(sql, values)
-        while rows := result.fetchmany(size):
-            yield rows
-
-    def snapshot(self) -> AbstractContextManager[None]:
-        """Nothing: all that is read is of the state in which the folder was opened."""
-        return nullcontext()
-
     def version(self) -> int:
         """As `Engine.version`."""
         return int(self.manifest["version"])
 
-    def data_version(self) -> int:
-        """The same always: what others do is seen by who opens the folder anew."""
-        return 0
-
     def chunk_of(self, source: Source, path: str, origin: int, record: int) -> Chunk | None:
         """As `Engine.chunk_of`: from the part of the file that has the record."""
-        from foundation.lake.manifest import parts_of
+        from foundation.lake.manifest import complete_load, parts_of
         from foundation.lake.splits import read_part
 
-        parts = [one.part for one in parts_of(self._load(source.name))]
+        parts = [one.part for one in parts_of(complete_load(self.manifest, source.name))]
         part = parts[bisect_left(parts, record, key=lambda part: part.end.record)]
         found = None
         try:
@@ -109,11 +92,6 @@ class DuckDBEngine:
         except FoundationError:
             return None
         return found
-
-    def _load(self, source: str) -> dict[str, Any]:
-        """The complete load of a source, or one without parts."""
-        loads = self.manifest["loads"]
-        return next((one for one in loads if (one["source"], one["status"]) == (source, "complete")), {"parts": []})
 
     def problems(self) -> list[str]:
         """Rows that are not there or are there twice, and references to rows that are not there."""
@@ -146,9 +124,11 @@ class DuckDBEngine:
         """As `Engine.dask`."""
         import dask.dataframe as dd
 
+        from foundation.lake.manifest import complete_load
+
         if (table := query.relation.name) not in self.tables:
             raise QueryError("a Dask frame has a partition for each file of a table, and a SELECT is none; use frame()")
-        parts = len(self._load(table)["parts"])
+        parts = len(complete_load(self.manifest, table).get("parts", ()))
         if not parts:
             return dd.from_pandas(query.as_frame([]), npartitions=1)
         # A worker opens the folder itself: the query goes to it without its database.

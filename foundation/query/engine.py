@@ -44,39 +44,42 @@ class Rows(Protocol):
 
 
 class Engine(Protocol):
-    """Runs SELECTs over tables that it only reads, and knows where their rows came from."""
+    """Runs SELECTs over tables that it only reads, and knows where their rows came from.
 
+    What is defined here is what an engine does whose data stay as they were when they were opened.
+    """
+
+    path: Path | str  # an address is a text
+    dialect: Dialect  # in whose words declared checks are asked
     sources: Mapping[str, Source]
     tables: Mapping[str, Relation]
-
-    @property
-    def path(self) -> Path | str:
-        """Where the data is; an address is a text."""
-
-    @property
-    def dialect(self) -> Dialect:
-        """In whose words declared checks are asked."""
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
         """The rows of a SELECT; values are bound to its question marks. Raises StoreError."""
 
     def chunks(self, sql: str, values: Sequence[Any], size: int) -> Iterator[list[Row]]:
         """The rows of a SELECT, *size* at a time, all of one state of the data."""
+        result = self.rows(sql, values)
+        while rows := result.fetchmany(size):
+            yield rows
 
     def snapshot(self) -> AbstractContextManager[None]:
         """All that is read inside is of one state of the data, streams that are read to their end there included."""
+        return nullcontext()
 
     def version(self) -> int:
         """A number that grows with every change of the data."""
 
     def data_version(self) -> int:
         """A number that is another one once somebody has changed the data; asking takes no time."""
+        return 0
 
     def problems(self) -> list[str]:
         """What does not hold together, in sentences."""
 
     def workers(self, load_ids: Iterable[int]) -> list[dict[str, Any]]:
         """What each worker of a cluster did for these loads."""
+        return []
 
     def chunk_of(self, source: Source, path: str, origin: int, record: int) -> Chunk | None:
         """The records around one that is stored, read from its file again; None when that is no longer the same.
@@ -86,15 +89,16 @@ class Engine(Protocol):
 
     def dask(self, query: "Query") -> Any:
         """The rows of a query as a Dask frame, a partition for each file of the table. Raises QueryError."""
+        raise QueryError(f"{self.path}: a Dask frame has a partition for each file of a folder of Parquet; use frame()")
 
     def close(self) -> None:
         """Let go of the files."""
 
 
-class SQLiteEngine:
+class SQLiteEngine(Engine):
     """A database file, opened for reading only."""
 
-    dialect: Dialect = "sqlite"
+    dialect = "sqlite"
 
     def __init__(self, path: str | Path, sources: Iterable[Source] = ()) -> None:
         self.path = Path(path)
@@ -150,10 +154,6 @@ class SQLiteEngine:
             f"{child}: {n:,} rows refer to {parent} that are not there" for (child, parent), n in lost.items()
         ]
 
-    def workers(self, load_ids: Iterable[int]) -> list[dict[str, Any]]:
-        """Nothing: one process stores all."""
-        return []
-
     def chunk_of(self, source: Source, path: str, origin: int, record: int) -> Chunk | None:
         """As `Engine.chunk_of`: read on from the checkpoint before the record, if the one behind it still holds."""
         with Reader(Path(path), source.layout) as reader:
@@ -169,7 +169,3 @@ class SQLiteEngine:
     def _checkpoint(self, origin: int, record: int, side: str) -> Checkpoint | None:
         """The nearest checkpoint on one side of a record, in the version of the file that it came from."""
         return find_checkpoint(self.rows, origin, f"AND record_end {side}", record)
-
-    def dask(self, query: "Query") -> Any:
-        """Never: the rows are in one file, which only SQLite reads."""
-        raise QueryError(f"{self.path}: a Dask frame has a partition for each file of a folder of Parquet; use frame()")

@@ -1,6 +1,7 @@
-"""Where a row came from: its file, place and bytes, the run and the declaration that judged it."""
+"""Where a row came from: its file, place and bytes, the run and the declaration that validated it."""
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -43,9 +44,16 @@ def _key(database: Database, table: str, key: str) -> tuple[dict[str, str], str]
     return dict(zip(names, texts, strict=True)), json.dumps(texts, ensure_ascii=False, separators=(",", ":"))
 
 
+def _records(database: Database, sql: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+    rows = database.rows(sql, values)
+    names = [name for name, *_ in rows.description]
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
 def _origin(database: Database, table: str, key: list[Any]) -> dict[str, Any]:
     same = " AND ".join(f"t.{quote(name)} = ?" for name in database.tables[table].key)
-    cursor = database.rows(
+    (origin,) = _records(
+        database,
         f"""
         SELECT l.path, l.sha256, _record AS record, l.load_id, l.kind, l.origin, l.started, l.fingerprint,
                r.run_id, r.versions
@@ -53,40 +61,41 @@ def _origin(database: Database, table: str, key: list[Any]) -> dict[str, Any]:
         """,
         key,
     )
-    told = dict(zip([column for column, *_ in cursor.description], cursor.fetchone(), strict=True))
-    return told | _place(database, table, told)
+    return origin | _location(database, table, origin)
 
 
-def _place(database: Database, table: str, told: dict[str, Any]) -> dict[str, Any]:
-    """The place and bytes of a stored record: kept with a reject it once was, or read from the file again."""
-    kept = database.rows(
+def _location(database: Database, table: str, origin: dict[str, Any]) -> dict[str, Any]:
+    """Where a stored record is and its bytes: kept with a reject that it once was, or read from the file again."""
+    source = database.sources.get(table)
+    kept = _records(
+        database,
         """
         SELECT line, last_line, byte_start, byte_end, raw, after FROM _rejects r
         JOIN _loads l USING (load_id) LEFT JOIN _repairs USING (reject_id)
         WHERE r.source = ? AND l.origin = ? AND r.record = ? AND r.status IN ('released', 'repaired')
         """,
-        (table, told["origin"], told["record"]),
-    ).fetchone()
-    names = ("line", "last_line", "byte_start", "byte_end", "raw")
-    source = database.sources.get(table)
-    if kept:
-        note = "corrected: the bytes are those before the correction" if kept[-1] else None
-        return dict(zip(names, (*kept[:4], _text(kept[4], source)), strict=True)) | {"note": note}
-    nothing = dict.fromkeys(names)
+        (table, origin["origin"], origin["record"]),
+    )
+    for reject in kept:
+        is_corrected = reject.pop("after")
+        note = "corrected: the bytes are those before the correction" if is_corrected else None
+        return reject | {"raw": _text(reject["raw"], source), "note": note}
+    nothing = dict.fromkeys(("line", "last_line", "byte_start", "byte_end", "raw"))
     if source is None:
         return nothing | {"note": "the source is not declared here; name its file with --sources"}
     try:
-        chunk = database.engine.chunk_of(source, told["path"], told["origin"], told["record"])
+        chunk = database.engine.chunk_of(source, origin["path"], origin["origin"], origin["record"])
     except SourceError as error:
         return nothing | {"note": str(error)}
     if not chunk:
         return nothing | {"note": "the file is no longer the one that was loaded"}
-    place, raw = chunk.locate(told["record"])
-    return dict(zip(names, (*place[1:], _text(raw, source)), strict=True)) | {"note": None}
+    place, raw = chunk.locate(origin["record"])
+    return dict(zip(nothing, (*place[1:], _text(raw, source)), strict=True)) | {"note": None}
 
 
 def _rejects(database: Database, table: str, key: str) -> list[dict[str, Any]]:
-    cursor = database.rows(
+    rejects = _records(
+        database,
         """
         SELECT reject_id, path, record, line, last_line, byte_start, byte_end, raw, status,
                (SELECT group_concat(code || coalesce(' ' || "column", ''), ', ') FROM _errors e
@@ -95,9 +104,7 @@ def _rejects(database: Database, table: str, key: str) -> list[dict[str, Any]]:
         """,
         (table, key),
     )
-    names = [column for column, *_ in cursor.description]
-    found = [dict(zip(names, row, strict=True)) for row in cursor]
-    return [reject | {"raw": _text(reject["raw"], database.sources.get(table))} for reject in found]
+    return [reject | {"raw": _text(reject["raw"], database.sources.get(table))} for reject in rejects]
 
 
 def _text(raw: bytes | None, source: Source | None) -> str | None:
