@@ -42,9 +42,7 @@ ONE_TECHNOLOGY = {
     "fsspec": {"lake"},
 }
 
-TOO_LONG = {
-    "lake.load",
-}  # modules and functions that are still to be divided
+TOO_LONG: set[str] = set()  # modules and functions that are still to be divided
 
 
 def imports_of(path: Path) -> set[str]:

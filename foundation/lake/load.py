@@ -8,7 +8,6 @@ name is not there.
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -32,7 +31,7 @@ from foundation.lake.manifest import (
     read_manifest,
     write_manifest,
 )
-from foundation.lake.partitions import count_rows, reject_file, reject_rows, validate_part
+from foundation.lake.partitions import count_rows, failed_columns, reject_file, reject_rows, validate_part
 from foundation.lake.splits import Part, find, open_reader, settle
 from foundation.pipeline.load import Progress, Run, choose
 from foundation.reader.compression import PACKED
@@ -265,7 +264,7 @@ def _finish(job: _Job, file: _File, sources: Mapping[str, Source]) -> Load:
     rejects = [name for one in results for name in one.rejects]
     stored, rejected = (_count(job, names) for names in ([one.rows for one in results], rejects))
     require_conserved(load, read=load.read, stored=stored, rejected=rejected)
-    load.warnings += _failed_columns(source, load, results)
+    load.warnings += diagnose(*failed_columns(results), load.read, source.dialect.encoding)
     load.status = "complete"
     return _enter(job, file, results, identity=identity, rejects=rejects)
 
@@ -312,17 +311,6 @@ def _count(job: _Job, names: Sequence[str]) -> int:
     """How many rows these files hold, by their own account."""
     groups = [names[at : at + _COUNTED] for at in range(0, len(names), _COUNTED)]
     return sum(job.client.gather([job.client.submit(count_rows, job.out, group, pure=False) for group in groups]))
-
-
-def _failed_columns(source: Source, load: Load, results: Sequence[PartResult]) -> list[str]:
-    """Sentences on columns in which nine tenths of the records are refused, and on bytes that are no text."""
-    failed, least = Counter[str](), dict[str, str]()
-    for column, (count, value) in (pair for one in results for pair in one.failed.items()):
-        failed[column] += count
-        least[column] = min(value, least.get(column, value))
-    undecoded = failed.pop("", 0), least.pop("", "")
-    columns = [(column, count, least[column]) for column, count in sorted(failed.items())]
-    return diagnose(columns, undecoded, load.read, source.dialect.encoding)
 
 
 def _enter(

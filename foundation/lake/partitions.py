@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -219,3 +219,13 @@ def _count_failed(failed: dict[str, tuple[int, str]], damaged: Sequence[Damaged]
         for column, value in [*bad, *([("", min(no_text))] if no_text else [])]:
             count, least = failed.get(column, (0, value))
             failed[column] = count + 1, min(least, value)
+
+
+def failed_columns(results: Iterable[PartResult]) -> tuple[list[tuple[str, int, str]], tuple[int, str]]:
+    """Columns with refused values, how many and the least of them; the same of records whose bytes are no text."""
+    failed: dict[str, tuple[int, str]] = {}
+    for column, (count, value) in (pair for result in results for pair in result.failed.items()):
+        total, least = failed.get(column, (0, value))
+        failed[column] = total + count, min(least, value)
+    undecoded = failed.pop("", (0, ""))
+    return [(column, *figures) for column, figures in sorted(failed.items())], undecoded
