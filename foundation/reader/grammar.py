@@ -123,6 +123,8 @@ class Parser:
             stop = next(self._grammar.end.finditer(self.lines[row], start)).start()
             value = self.lines[row][start:stop]
         line, fault = self.lines[row], None
+        if line.startswith(self._grammar.mark, stop):
+            return value, row, stop, None
         if line[stop : stop + 1] == b"\r" and line[stop : stop + 2] not in LINE_ENDS:
             fault, stop = Code.BARE_CARRIAGE_RETURN, next(self._grammar.after_return.finditer(line, stop)).start()
         if (
