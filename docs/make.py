@@ -1,10 +1,11 @@
-"""Write what the code says of itself: dictionary.md from the declared sources, reference.md from docstrings."""
+"""Write what the code says of itself: dictionary.md, reference.md and architecture.svg."""
 
 import ast
 import inspect
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from runpy import run_path
 
 import foundation
 
@@ -83,7 +84,8 @@ def _arguments(node: ast.FunctionDef) -> str:
     return f"({told})" if len(told) < 100 else "(\n    " + re.sub(r", (?=\*, |\w+: )", ",\n    ", told) + ",\n)"
 
 
-PAGES = {"dictionary.md": dictionary, "reference.md": reference}
+_PICTURE = run_path(str(Path(__file__).with_name("picture.py")))["picture"]
+PAGES = {"dictionary.md": dictionary, "reference.md": reference, "architecture.svg": _PICTURE}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():
