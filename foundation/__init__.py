@@ -4,14 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from foundation.delivery.sources import SOURCES
-from foundation.errors import (
-    FoundationError,
-    QueryError,
-    ReportError,
-    SchemaError,
-    SourceError,
-    StoreError,
-)
+from foundation.errors import FoundationError, QueryError, ReportError, SchemaError, SourceError, StoreError
 from foundation.lake import duckdb as _lake
 from foundation.pipeline import load as _load
 from foundation.pipeline.load import Progress, Run

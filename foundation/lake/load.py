@@ -48,11 +48,7 @@ __all__ = ["RANGE", "connect", "ingest", "prepare"]
 RANGE = 64 * 2**20  # bytes of a file that one task reads
 _COUNTED = 100  # files whose rows one task counts
 # Which loads of the same source a load replaces, by its status: a refused file leaves the rows of the one before.
-_REPLACED = {
-    "complete": {"complete", "refused", "skipped"},
-    "refused": {"refused"},
-    "skipped": {"refused", "skipped"},
-}
+_REPLACED = {"complete": {"complete", "refused", "skipped"}, "refused": {"refused"}, "skipped": {"refused", "skipped"}}
 
 
 @dataclass
@@ -117,11 +113,7 @@ def ingest(
         raise ValueError(f"range_size must be at least 1, got {range_size}")
     chosen = _files_of(data, sources := in_order(sources), only)
     run = {"run_id": run_id or new_run_id(), "started": now(), "versions": versions(), "data": str(data)}
-    with (
-        nullcontext(client) if client else connect("") as client,
-        locked(out, wait_s) as out,
-        translate_errors(client),
-    ):
+    with nullcontext(client) if client else connect("") as client, locked(out, wait_s) as out, translate_errors(client):
         job = _Job(client, out, run, range_size, join_size, again, progress, read_manifest(out))
         loads = _load_files(job, chosen, {source.name: source for source in sources})
     return Run(run["run_id"], "refused" if "refused" in {load.status for load in loads} else "complete", tuple(loads))

@@ -141,11 +141,7 @@ def rejects(
 
 
 def reasons(
-    database: Database,
-    *,
-    run_id: str | None = None,
-    source: str | None = None,
-    load_ids: Iterable[int] | None = None,
+    database: Database, *, run_id: str | None = None, source: str | None = None, load_ids: Iterable[int] | None = None
 ) -> list[dict[str, Any]]:
     """How often each reason stands among the rejects, the most frequent first, with one example of each."""
     where, values = _among({"run_id": run_id, "r.source": source}, load_ids)

@@ -169,11 +169,7 @@ def test_sources_of_a_file_are_read_beside_and_those_of_a_notebook_are_not(tmp_p
     for sources, beside in (load_sources(file), 1), ([Here.__source__], 0):
         seen: list[psutil.Process] = []
         (load,) = ingest(
-            tmp_path,
-            db,
-            sources=sources,
-            again=True,
-            progress=lambda load, done, size: seen.extend(workers()),
+            tmp_path, db, sources=sources, again=True, progress=lambda load, done, size: seen.extend(workers())
         ).loads
 
         assert (load.read, load.rejected, len(seen)) == (3, 1, beside)

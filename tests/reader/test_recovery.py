@@ -374,11 +374,7 @@ def calls_of(lines: list[bytes]) -> int:
     return calls
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [b'"unclosed', b'stray"', b'",' + b'""' * 9, b'"', b'"a\nb', b"x,y", b"\r"],
-    ids=str,
-)
+@pytest.mark.parametrize("bad", [b'"unclosed', b'stray"', b'",' + b'""' * 9, b'"', b'"a\nb', b"x,y", b"\r"], ids=str)
 @pytest.mark.parametrize("other", [b"", b'""', b'"two\nlines"'], ids=["without quotes", "empty in quotes", "lines"])
 def test_the_work_grows_with_the_lines_and_not_with_their_square(bad, other):
     few, many = ([b"%d,b,%s,d,e,f\n" % (n, other if n % 100 else bad) for n in range(k)] for k in (500, 5_000))

@@ -32,10 +32,7 @@ ZONED = "timestamps with fractions of a second or a time zone; convert them to o
         ("-0,5", DECIMAL_COMMA),
         ("1.234.567,89", DECIMAL_COMMA),
         ("1\u202f234,50", DECIMAL_COMMA),
-        (
-            "1,234,567.89",
-            "numbers with commas between thousands; export them without, or declare a Format",
-        ),
+        ("1,234,567.89", "numbers with commas between thousands; export them without, or declare a Format"),
         ("12.0", "whole numbers written with a decimal point; export the column as whole numbers"),
         ("Delivered ", "values with white space around them; export them without"),
         ("\tDelivered", "values with white space around them; export them without"),

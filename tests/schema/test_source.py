@@ -142,10 +142,7 @@ def test_a_class_without_table_and_key_is_told_so():
 
 @pytest.mark.parametrize(
     "method",
-    [
-        field_validator("key")(classmethod(lambda cls, value: value)),
-        model_validator(mode="after")(lambda self: self),
-    ],
+    [field_validator("key")(classmethod(lambda cls, value: value)), model_validator(mode="after")(lambda self: self)],
     ids=["of a field", "of the model"],
 )
 def test_a_validator_method_is_refused_because_it_would_not_run(method):

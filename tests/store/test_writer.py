@@ -254,10 +254,7 @@ def test_texts_are_keys_character_for_character(cities):
 
     result = write_source(cities, City.__source__, ("Pune", "IN"), ("Thane", "in"), ("Goa", "7"), load=3)
 
-    assert told(result) == [
-        (2, "Thane", [("orphan", "country", "in")]),
-        (3, "Goa", [("orphan", "country", "7")]),
-    ]
+    assert told(result) == [(2, "Thane", [("orphan", "country", "in")]), (3, "Goa", [("orphan", "country", "7")])]
 
 
 @pytest.mark.parametrize(("country", "code"), [("007", "parent_rejected"), ("7", "orphan")])

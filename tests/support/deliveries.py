@@ -132,10 +132,7 @@ FAULTS = {
         (6, "relation", "parent_rejected", "driver_id"),
         (7, "key", "duplicate_key", "fleet_log_id"),
     ],
-    "warehouse_logs": [
-        (2, "relation", "orphan", "order_id"),
-        (3, "relation", "parent_rejected", "warehouse_id"),
-    ],
+    "warehouse_logs": [(2, "relation", "orphan", "order_id"), (3, "relation", "parent_rejected", "warehouse_id")],
     "external_factors": [(2, "relation", "parent_rejected", "order_id")],
     "feedback": [(2, "schema", "less_than_equal", "rating")],
 }

@@ -23,17 +23,7 @@ from tests.support.deliveries import append, line
 from tests.support.effort import effort
 from tests.support.injection import READS, WRITES, Fault, Loader, Outcome
 from tests.support.inspection import differences, half_done, query, state, wounds
-from tests.support.sweep import (
-    Call,
-    Scene,
-    Sweep,
-    Swept,
-    broken_package,
-    copy,
-    failing_at,
-    failing_from,
-    killed_at,
-)
+from tests.support.sweep import Call, Scene, Sweep, Swept, broken_package, copy, failing_at, failing_from, killed_at
 
 pytestmark = [pytest.mark.slow, pytest.mark.sweep]
 
