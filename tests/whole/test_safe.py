@@ -84,7 +84,7 @@ def test_nothing_is_pickled_evaluated_or_run_by_a_shell(module):
     # A second process of our own sends what it reads through a pipe that nobody else has: `recv` unpickles it. Workers
     # of a cluster are sent classes of sources, as Dask sends all it sends them; nothing that was stored is read so.
     allowed = {
-        "pipeline/worker.py": {"subprocess", "multiprocessing.connection", "recv"},
+        "pipeline/worker.py": {"subprocess", "multiprocessing.connection", "recv", "marshal"},
         "report/kernels.py": {"subprocess"},
         "lake/client.py": {"pickle"},
     }
