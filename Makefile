@@ -6,8 +6,10 @@ DB ?= $(OUT)/$(notdir $(abspath $(DATA))).db
 ARGS ?=
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest --quiet
-# A file is run by one process, the files that take longest first (tests/conftest.py).
+# A file is run by one process, the files that take longest first (tests/conftest.py). The lake runs apart: what it
+# imports, and what its threads keep, is nearly all of the memory that a load may use.
 PARALLEL := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+COVERED := --cov=foundation --cov-config=pyproject.toml --cov-report=
 NOTEBOOKS := --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval.cfg notebooks
 SWEPT = FOUNDATION_SOAK=$(if $(FULL),full,sampled)
 export JUPYTER_PREFER_ENV_PATH = 1
@@ -31,7 +33,8 @@ check: .venv/ready  ## format, lint, types, fast tests: a minute
 
 test: .venv/ready  ## format, lint, types, all tests, the notebooks as tests, coverage: six minutes
 	$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy
-	$(PYTEST) $(PARALLEL) --cov=foundation --cov-config=pyproject.toml --cov-report= tests $(NOTEBOOKS)
+	$(PYTEST) $(PARALLEL) $(COVERED) tests --ignore=tests/lake
+	$(PYTEST) $(PARALLEL) $(COVERED) --cov-append tests/lake $(NOTEBOOKS)
 
 soak: .venv/ready  ## larger samples of faults, kills and histories: an hour; with FULL=1 all of them: hours
 	$(SWEPT) $(PYTEST) -rA -m "sweep or soak" tests
