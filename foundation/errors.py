@@ -17,66 +17,6 @@ from contextlib import contextmanager
 from enum import StrEnum, auto
 
 
-class FoundationError(Exception):
-    """The base of all errors of this package; its text is one paragraph for the user."""
-
-
-class SchemaError(FoundationError):
-    """A declared source cannot become a table, or does not match the one in the database."""
-
-
-class SourceError(FoundationError):
-    """A CSV file is refused before its first record.
-
-    `code` is one of `not_found`, `not_unpacked`, `not_text`, `empty_file`, `missing_column`, `duplicate_column`.
-    """
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-    def __reduce__(self) -> tuple[type["SourceError"], tuple[str, str]]:
-        """Pickle both arguments: errors of workers are raised again here."""
-        return SourceError, (self.code, str(self))
-
-
-class StoreError(FoundationError):
-    """The database cannot be opened, read or written."""
-
-
-class QueryError(FoundationError):
-    """A query names something that the database does not have."""
-
-
-class ReportError(FoundationError):
-    """A report cannot be made."""
-
-
-@contextmanager
-def extra(name: str, why: str) -> Iterator[None]:
-    """Wrap imports of packages that only an extra installs; *why* says what they are for.
-
-    Raises FoundationError, with the command that installs them, when one is missing.
-    """
-    try:
-        yield
-    except ImportError as error:
-        raise FoundationError(f"{error.name} is not here; {why}: pip install 'foundation[{name}]'") from error
-
-
-def visible(text: str, limit: int = 200) -> str:
-    r"""*text* from a file as it may stand in a message or a terminal, cut to *limit* characters.
-
-    Control, bidirectional and other characters that show nothing are written as escapes (`\n`, `\u202e`).
-    """
-    cut = text if len(text) <= limit else text[:limit] + "…"
-    return "".join(c if unicodedata.category(c)[0] not in "CZ" or c == " " else _escaped(c) for c in cut)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
-
-
 class Word(StrEnum):
     """A word of a closed list, shown as the text that tables, JSON and messages have."""
 
@@ -116,3 +56,63 @@ class Code(Word):
     ORPHAN = auto()
     PARENT_REJECTED = auto()
     DUPLICATE_KEY = auto()
+
+
+class FoundationError(Exception):
+    """The base of all errors of this package; its text is one paragraph for the user."""
+
+
+class SchemaError(FoundationError):
+    """A declared source cannot become a table, or does not match the one in the database."""
+
+
+class SourceError(FoundationError):
+    """A CSV file is refused before its first record.
+
+    `code` is one of `not_found`, `not_unpacked`, `not_text`, `empty_file`, `missing_column`, `duplicate_column`.
+    """
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    def __reduce__(self) -> tuple[type["SourceError"], tuple[Code, str]]:
+        """Pickle both arguments: errors of workers are raised again here."""
+        return SourceError, (self.code, str(self))
+
+
+class StoreError(FoundationError):
+    """The database cannot be opened, read or written."""
+
+
+class QueryError(FoundationError):
+    """A query names something that the database does not have."""
+
+
+class ReportError(FoundationError):
+    """A report cannot be made."""
+
+
+@contextmanager
+def extra(name: str, why: str) -> Iterator[None]:
+    """Wrap imports of packages that only an extra installs; *why* says what they are for.
+
+    Raises FoundationError, with the command that installs them, when one is missing.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise FoundationError(f"{error.name} is not here; {why}: pip install 'foundation[{name}]'") from error
+
+
+def visible(text: str, limit: int = 200) -> str:
+    r"""*text* from a file as it may stand in a message or a terminal, cut to *limit* characters.
+
+    Control, bidirectional and other characters that show nothing are written as escapes (`\n`, `\u202e`).
+    """
+    cut = text if len(text) <= limit else text[:limit] + "…"
+    return "".join(c if unicodedata.category(c)[0] not in "CZ" or c == " " else _escaped(c) for c in cut)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()

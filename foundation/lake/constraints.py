@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
+from foundation.errors import Code
 from foundation.lake.manifest import PartResult
 from foundation.reader.recovery import Error
 from foundation.schema.source import Source
@@ -110,7 +111,7 @@ def _orphans(files: _Files, rows: dd.DataFrame, column: str, parent: Parent) -> 
 
 
 def _reasons_of_orphans(lost: pd.DataFrame, column: str) -> pd.DataFrame:
-    code = lost["key"].isnull().map({True: "orphan", False: "parent_rejected"})
+    code = lost["key"].isnull().map({True: Code.ORPHAN, False: Code.PARENT_REJECTED})
     return lost.assign(column=column, code=code, first=None)[list(_REASONS)].astype(_REASONS)
 
 
@@ -124,7 +125,7 @@ def _duplicates(rows: dd.DataFrame, keys: list[str]) -> dd.DataFrame:
 def _reasons_of_duplicates(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     several = rows[rows.duplicated(keys, keep=False)]
     first = several.groupby(keys, dropna=False)["_record"].transform("min")
-    found = several.assign(first=first, column=None, value=None, code="duplicate_key").rename(columns=_PLAIN)
+    found = several.assign(first=first, column=None, value=None, code=Code.DUPLICATE_KEY).rename(columns=_PLAIN)
     return found[found["record"] != first][list(_REASONS)].astype(_REASONS)
 
 
@@ -141,6 +142,6 @@ def errors_by_part(source: Source, rejected: Any) -> Iterator[tuple[int, dict[in
 
 
 def _error(source: Source, row: Any) -> Error:
-    if row.code == "duplicate_key":
+    if row.code == Code.DUPLICATE_KEY:
         return duplicate_key_error(source, None, row.first)
     return orphan_error(row.code, row.column, row.value, source.references[row.column])

@@ -17,7 +17,7 @@ from typing import Any
 import dask
 from distributed import Client, Future, as_completed
 
-from foundation.errors import SchemaError, SourceError, StoreError
+from foundation.errors import Code, SchemaError, SourceError, StoreError
 from foundation.lake.client import connect, packed, submit, translate_errors, unpacked
 from foundation.lake.constraints import JOIN_SIZE, errors_by_part, find_rejected
 from foundation.lake.manifest import (
@@ -43,12 +43,17 @@ from foundation.store.counts import require_conserved
 from foundation.store.database import now
 from foundation.store.ledger import Load, new_run_id, versions
 from foundation.store.rejects import file_error
+from foundation.store.status import LoadStatus, run_status
 
 __all__ = ["RANGE", "connect", "ingest", "prepare"]
 RANGE = 64 * 2**20  # bytes of a file that one task reads
 _COUNTED = 100  # files whose rows one task counts
 # Which loads of the same source a load replaces, by its status: a refused file leaves the rows of the one before.
-_REPLACED = {"complete": {"complete", "refused", "skipped"}, "refused": {"refused"}, "skipped": {"refused", "skipped"}}
+_REPLACED = {
+    LoadStatus.COMPLETE: {LoadStatus.COMPLETE, LoadStatus.REFUSED, LoadStatus.SKIPPED},
+    LoadStatus.REFUSED: {LoadStatus.REFUSED},
+    LoadStatus.SKIPPED: {LoadStatus.REFUSED, LoadStatus.SKIPPED},
+}
 
 
 @dataclass
@@ -116,7 +121,7 @@ def ingest(
     with nullcontext(client) if client else connect("") as client, locked(out, wait_s) as out, translate_errors(client):
         job = _Job(client, out, run, range_size, join_size, again, progress, read_manifest(out))
         loads = _load_files(job, chosen, {source.name: source for source in sources})
-    return Run(run["run_id"], "refused" if "refused" in {load.status for load in loads} else "complete", tuple(loads))
+    return Run(run["run_id"], run_status([load.status for load in loads]), tuple(loads))
 
 
 def _files_of(data: str | Path, sources: Sequence[Source], only: Iterable[str]) -> list[tuple[Source, str]]:
@@ -132,7 +137,7 @@ def _only_file(source: Source, folder: Path) -> str:
     first, *more = paths_of(source, folder)
     if more:
         raise SourceError(
-            "not_found",
+            Code.NOT_FOUND,
             f"{folder}: {source.name} has {len(more) + 1} files, and a folder of Parquet takes one file of a source; "
             "load them into a database with --db",
         )
@@ -147,7 +152,7 @@ def prepare(data: str | Path, out: str | Path, *, sources: Sequence[Source], onl
     files = {source.name: Path(path) for source, path in _files_of(data, in_order(sources), only)}
     with locked(out, 10) as out:
         manifest = read_manifest(out)
-        for load in (one for one in manifest["loads"] if one["status"] == "complete"):
+        for load in (one for one in manifest["loads"] if one["status"] == LoadStatus.COMPLETE):
             file = files.get(load["source"], Path())
             if file.is_file() and file.suffix not in PACKED and file.stat().st_size != load["bytes"]:
                 raise _another(out, load)
@@ -234,7 +239,7 @@ def _name(part: Part, made_of: str) -> str:
 def _refuse(job: _Job, file: _File, refusal: SourceError) -> Load:
     """Enter a file that is refused as a whole."""
     why = file_error(refusal)
-    file.load.status, file.load.warnings = "refused", [why.message]
+    file.load.status, file.load.warnings = LoadStatus.REFUSED, [why.message]
     return _enter(job, file, rejects=[reject_file(job.out, file.source, why)])
 
 
@@ -245,7 +250,7 @@ def _finish(job: _Job, file: _File, sources: Mapping[str, Source]) -> Load:
     identity = _digest(file.content, source.fingerprint, parents)
     if file.results is None:
         if known["identity"] == identity:
-            load.status, load.origin = "skipped", known["load_id"]
+            load.status, load.origin = LoadStatus.SKIPPED, known["load_id"]
             return _enter(job, file, identity=identity)
         _validate(job, file)
     results = _without_rejected(job, file, _gathered(job, file), identity, sources)
@@ -257,7 +262,7 @@ def _finish(job: _Job, file: _File, sources: Mapping[str, Source]) -> Load:
     stored, rejected = (_count(job, names) for names in ([one.rows for one in results], rejects))
     require_conserved(load, read=load.read, stored=stored, rejected=rejected)
     load.warnings += diagnose(*failed_columns(results), load.read, source.dialect.encoding)
-    load.status = "complete"
+    load.status = LoadStatus.COMPLETE
     return _enter(job, file, results, identity=identity, rejects=rejects)
 
 
@@ -320,7 +325,7 @@ def _enter(
     runs = {one["run_id"]: one for one in job.manifest["runs"]}
     began = runs.get(run["run_id"], run)["started"]  # the notebooks of a report share one run
     job.manifest["runs"] = list((runs | {run["run_id"]: run | {"started": began, "finished": now()}}).values())
-    job.manifest["version"] += load.status != "skipped"
+    job.manifest["version"] += load.status != LoadStatus.SKIPPED
     write_manifest(job.out, job.manifest)
     clear(job.out, file.source, job.manifest)
     return load

@@ -19,6 +19,7 @@ from foundation.lake.splits import Part
 from foundation.reader.reader import Position
 from foundation.schema.source import Source
 from foundation.store.lock import write_lock
+from foundation.store.status import LoadStatus
 
 MANIFEST = "_foundation.json"
 
@@ -85,7 +86,9 @@ def write_manifest(out: str, manifest: dict[str, Any]) -> None:
 
 def complete_load(manifest: Mapping[str, Any], source: str) -> dict[str, Any]:
     """The load that gave the rows of a source, or nothing."""
-    return next((load for load in manifest["loads"] if (load["source"], load["status"]) == (source, "complete")), {})
+    return next(
+        (load for load in manifest["loads"] if (load["source"], load["status"]) == (source, LoadStatus.COMPLETE)), {}
+    )
 
 
 def parts_of(load: Mapping[str, Any]) -> list[PartResult]:

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
+from foundation.errors import Code, Stage
 from foundation.lake.manifest import PartResult, parts_of, whole_file
 from foundation.lake.splits import CHUNK_SIZE, Part, read_part
 from foundation.memory import Memory
@@ -132,7 +133,7 @@ def _keys_of(source: Source, batch: pa.RecordBatch) -> Iterator[tuple[int, str]]
 
 
 def _damaged(record: int, errors: Sequence[Error], key: str) -> Damaged:
-    return Damaged(record, [e._replace(value=key) if e.stage == "key" else e for e in errors], key)
+    return Damaged(record, [e._replace(value=key) if e.stage == Stage.KEY else e for e in errors], key)
 
 
 def reject_file(out: str, source: Source, why: Error) -> str:
@@ -214,8 +215,8 @@ def _rejects(source: Source, chunk: Chunk, damaged: Sequence[Damaged]) -> pa.Rec
 
 def _count_failed(failed: dict[str, tuple[int, str]], damaged: Sequence[Damaged]) -> None:
     for one in damaged:
-        bad = [(e.column, e.value) for e in one.errors if e.stage == "schema" and e.value and e.column]
-        no_text = [e.value or "" for e in one.errors if e.code in ("invalid_utf8", "invalid_encoding")]
+        bad = [(e.column, e.value) for e in one.errors if e.stage == Stage.SCHEMA and e.value and e.column]
+        no_text = [e.value or "" for e in one.errors if e.code in (Code.INVALID_UTF8, Code.INVALID_ENCODING)]
         for column, value in [*bad, *([("", min(no_text))] if no_text else [])]:
             count, least = failed.get(column, (0, value))
             failed[column] = count + 1, min(least, value)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from foundation.errors import FoundationError, SourceError
+from foundation.errors import Code, FoundationError, SourceError
 from foundation.reader.reader import Chunk, Position, Reader
 from foundation.schema.source import Source
 
@@ -37,7 +37,7 @@ def open_reader(address: str, source: Source) -> Reader:
     try:
         return Reader(address, source.layout, file=files.open(path, "rb"))
     except FileNotFoundError as error:
-        raise SourceError("not_found", f"{address}: no such file") from error
+        raise SourceError(Code.NOT_FOUND, f"{address}: no such file") from error
 
 
 def find(source: Source, address: str, byte: int, stop: int, *, is_border: bool) -> Part:

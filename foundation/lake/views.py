@@ -13,6 +13,7 @@ from foundation.schema.source import Source
 from foundation.store.counts import EXAMPLES, checks_digest
 from foundation.store.database import quote
 from foundation.store.ledger import Load
+from foundation.store.status import LoadStatus, RunStatus
 
 Statement = tuple[str, Sequence[Any]]
 _PLACE = ("record", "line", "last_line", "byte_start", "byte_end", "raw")
@@ -48,7 +49,7 @@ def statements(
     for table, types in _LEDGER.items():
         yield _table(table, types, rows[table])
     yield from ((sql, ()) for sql in _rejects(address, loads))
-    complete = {load["source"]: load for load in loads if load["status"] == "complete"}
+    complete = {load["source"]: load for load in loads if load["status"] == LoadStatus.COMPLETE}
     stats = list[str]()
     for source in sources:
         load = complete.get(source.name, {"load_id": 0, "parts": []})
@@ -66,7 +67,7 @@ def _table(table: str, types: Mapping[str, str], rows: Iterable[Mapping[str, Any
 
 
 def _run(run: Mapping[str, Any]) -> dict[str, Any]:
-    return {**run, "status": "complete", "options": json.dumps({"data": run["data"]})}
+    return {**run, "status": RunStatus.COMPLETE, "options": json.dumps({"data": run["data"]})}
 
 
 def _load(load: Mapping[str, Any]) -> dict[str, Any]:

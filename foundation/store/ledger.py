@@ -30,11 +30,11 @@ class Load:
     fingerprint: str
     run_id: str
     load_id: int = 0
-    kind: str = LoadKind.FILE
+    kind: LoadKind = LoadKind.FILE
     origin: int = 0
     header: list[str] = field(default_factory=list)
     sha256: str | None = None
-    status: str = LoadStatus.RUNNING
+    status: LoadStatus = LoadStatus.RUNNING
     read: int = 0
     inserted: int = 0
     updated: int = 0
@@ -109,7 +109,9 @@ _LOAD_COLUMNS = ", ".join(f.name for f in fields(Load))
 
 def _load(row: tuple[Any, ...]) -> Load:
     values = dict(zip((f.name for f in fields(Load)), row, strict=True))
-    return Load(**values | {"header": json.loads(values["header"]), "warnings": json.loads(values["warnings"])})
+    words = {"kind": LoadKind(values["kind"]), "status": LoadStatus(values["status"])}
+    lists = {name: json.loads(values[name]) for name in ("header", "warnings")}
+    return Load(**values | words | lists)
 
 
 def save_load(store: Store, load: Load) -> None:
