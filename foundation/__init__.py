@@ -6,14 +6,12 @@ from pathlib import Path
 from foundation.delivery.sources import SOURCES
 from foundation.errors import FoundationError, QueryError, ReportError, SchemaError, SourceError, StoreError
 from foundation.lake import duckdb as _lake
-from foundation.pipeline import load as _load
-from foundation.pipeline.load import Progress, Run
 from foundation.query.page import Page
 from foundation.query.query import Database, Query
 from foundation.schema.formats import Format
 from foundation.schema.record import Record, load_sources
 from foundation.schema.source import Source, with_parents
-from foundation.store.ledger import Load
+from foundation.store.ledger import Load, Progress, Run
 
 __all__ = [
     "SOURCES",
@@ -63,7 +61,9 @@ def ingest(
     Raises SourceError when *data* is no folder with any of the files, StoreError when *db* cannot be written,
     SchemaError when its tables were made from other declarations, FoundationError when a file cannot be read on.
     """
-    return _load.ingest(
+    from foundation.pipeline import load  # what only reads does without
+
+    return load.ingest(
         data, db, sources=sources, only=only, chunk_size=chunk_size, memory_limit=memory_limit, again=again,
         workers=workers, wait_s=wait_s, run_id=run_id, progress=progress, is_stopped=is_stopped,
     )  # fmt: skip

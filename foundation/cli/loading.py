@@ -27,11 +27,9 @@ from foundation.cli.options import (
 from foundation.cli.output import show_json, show_line, show_progress, show_records, show_table
 from foundation.errors import FoundationError, extra
 from foundation.lake.duckdb import open_database
-from foundation.pipeline.load import Run
-from foundation.pipeline.load import ingest as load_files
 from foundation.schema.source import with_parents
 from foundation.stats.overview import reasons
-from foundation.store.ledger import Load
+from foundation.store.ledger import Load, Run
 from foundation.store.status import LoadStatus, RunStatus
 
 _LOADED = (
@@ -108,6 +106,8 @@ def ingest(options: Namespace) -> int:
 
 def _load(options: Namespace, db: Path, only: Sequence[str], **more: Any) -> Run:
     """Load with a bar for each file; a signal to end lets the chunk at hand be stored first."""
+    from foundation.pipeline.load import ingest as load_files
+
     received: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: received.append(number))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from foundation.delivery import sources as delivery
-from foundation.memory import parse_bytes
 from foundation.schema.record import load_sources
 from foundation.schema.source import Source
 
@@ -104,6 +103,8 @@ def share(text: str) -> float:
 
 def size(text: str) -> int:
     """Bytes, written like `500MB`."""
+    from foundation.memory import parse_bytes
+
     try:
         return parse_bytes(text)
     except ValueError as error:

@@ -33,7 +33,7 @@ from foundation.lake.manifest import (
 )
 from foundation.lake.partitions import count_rows, failed_columns, reject_file, reject_rows, validate_part
 from foundation.lake.splits import Part, find, open_reader, settle
-from foundation.pipeline.load import Progress, Run, choose
+from foundation.pipeline.load import choose
 from foundation.reader.compression import PACKED
 from foundation.reader.reader import Position
 from foundation.schema.diagnosis import diagnose
@@ -41,7 +41,7 @@ from foundation.schema.files import left_out_warnings, paths_of
 from foundation.schema.source import Source, in_order
 from foundation.store.counts import require_conserved
 from foundation.store.database import now
-from foundation.store.ledger import Load, new_run_id, versions
+from foundation.store.ledger import Load, Progress, Run, new_run_id, versions
 from foundation.store.rejects import file_error
 from foundation.store.status import LoadStatus, run_status
 

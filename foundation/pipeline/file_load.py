@@ -21,14 +21,12 @@ from foundation.schema.files import left_out_warnings
 from foundation.schema.source import Source
 from foundation.store import counts, ledger, rejects
 from foundation.store.database import Connection, Store, translate_sqlite_errors
-from foundation.store.ledger import Load
+from foundation.store.ledger import Load, Progress
 from foundation.store.references import known_parents
 from foundation.store.status import LoadStatus
 from foundation.store.writer import TableWriter
 
 _SMALLEST_CHUNK = 50  # records; below that a chunk saves no memory worth having
-
-Progress = Callable[[Load, int, int], None]  # the load, bytes done, bytes in all
 
 
 @dataclass(frozen=True)

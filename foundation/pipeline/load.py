@@ -1,16 +1,13 @@
 """Load a delivery: each file read, validated and stored, parents first; it can be stopped, and resumed later."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foundation.display import table
-from foundation.errors import Code, SchemaError, SourceError, visible
+from foundation.errors import Code, SchemaError, SourceError
 from foundation.memory import gc_frozen
-from foundation.pipeline.file_load import Job, Progress, load_file
+from foundation.pipeline.file_load import Job, load_file
 from foundation.pipeline.revalidate import release
 from foundation.pipeline.tuning import STANDARD, Tuning
 from foundation.pipeline.worker import Worker
@@ -18,42 +15,8 @@ from foundation.schema.files import paths_of
 from foundation.schema.source import Source, in_order
 from foundation.store import ledger
 from foundation.store.database import Store
-from foundation.store.ledger import Load
-from foundation.store.status import LoadKind, LoadStatus, run_status
-
-__all__ = ["Progress", "Run", "choose", "ingest"]
-
-
-@dataclass(frozen=True)
-class Run:
-    """What came of loading a delivery; `status` is complete, refused (a file was) or stopped."""
-
-    run_id: str
-    status: str
-    loads: tuple[Load, ...]
-
-    COLUMNS = ("source", "status", *ledger.COUNTS, "seconds", "peak MB")
-
-    @property
-    def called(self) -> list[str]:
-        """For each load its source, with the name of the file where a source has several."""
-        files = Counter(load.source for load in self.loads if load.kind == LoadKind.FILE)
-        return [
-            f"{load.source}, {visible(Path(load.path).name, 80)}"
-            if load.kind == LoadKind.FILE and files[load.source] > 1
-            else load.source
-            for load in self.loads
-        ]
-
-    def rows(self) -> list[list[Any]]:
-        """A row for each load, of the COLUMNS that are shown of it."""
-        return [
-            [called, *(getattr(load, name) for name in self.COLUMNS[1:-1]), load.peak_rss_bytes / 1e6]
-            for called, load in zip(self.called, self.loads, strict=True)
-        ]
-
-    def _repr_html_(self) -> str:
-        return table(self.COLUMNS, self.rows(), caption=f"Run {self.run_id}: {self.status}")
+from foundation.store.ledger import Load, Progress, Run
+from foundation.store.status import LoadStatus, run_status
 
 
 def ingest(

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from foundation.display import table as html_table
 from foundation.errors import QueryError, StoreError
-from foundation.memory import parse_bytes
 from foundation.query.cache import Cache
 from foundation.query.conditions import Condition, Order, Term, all_of, order_sql
 from foundation.query.engine import Engine, Rows
@@ -45,6 +44,8 @@ class Database:
     def __init__(self, engine: Engine, *, cache: int | str = "64MB") -> None:
         self.engine = engine
         self.path, self.sources, self.tables = engine.path, engine.sources, engine.tables
+        from foundation.memory import parse_bytes  # psutil takes its time: `import foundation` does without
+
         self.cache = Cache(parse_bytes(cache) if isinstance(cache, str) else int(cache))
 
     def __enter__(self) -> Self:

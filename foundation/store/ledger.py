@@ -4,14 +4,17 @@ import json
 import platform
 import secrets
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from foundation.errors import StoreError
+from foundation.display import table
+from foundation.errors import StoreError, visible
 from foundation.reader.reader import Chunk, Position
 from foundation.schema.source import Source
 from foundation.store.database import Store, now
@@ -49,6 +52,41 @@ class Load:
         """What `ingest --json` has of a load."""
         names = ("source", "path", "sha256", "status", *COUNTS, "warnings", "seconds", "peak_rss_bytes")
         return {name: getattr(self, name) for name in names}
+
+
+Progress = Callable[[Load, int, int], None]  # the load, bytes done, bytes in all
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of loading a delivery; `status` is complete, refused (a file was) or stopped."""
+
+    run_id: str
+    status: str
+    loads: tuple[Load, ...]
+
+    COLUMNS = ("source", "status", *COUNTS, "seconds", "peak MB")
+
+    @property
+    def called(self) -> list[str]:
+        """For each load its source, with the name of the file where a source has several."""
+        files = Counter(load.source for load in self.loads if load.kind == LoadKind.FILE)
+        return [
+            f"{load.source}, {visible(Path(load.path).name, 80)}"
+            if load.kind == LoadKind.FILE and files[load.source] > 1
+            else load.source
+            for load in self.loads
+        ]
+
+    def rows(self) -> list[list[Any]]:
+        """A row for each load, of the COLUMNS that are shown of it."""
+        return [
+            [called, *(getattr(load, name) for name in self.COLUMNS[1:-1]), load.peak_rss_bytes / 1e6]
+            for called, load in zip(self.called, self.loads, strict=True)
+        ]
+
+    def _repr_html_(self) -> str:
+        return table(self.COLUMNS, self.rows(), caption=f"Run {self.run_id}: {self.status}")
 
 
 def new_run_id() -> str:
