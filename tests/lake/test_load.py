@@ -1,28 +1,18 @@
 """A delivery loaded on a real cluster of this machine, held against the same delivery in SQLite, record for record."""
 
-import contextlib
 import gzip
-import json
 import os
 import pickle
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import pytest
-from bs4 import BeautifulSoup
 
 import foundation
 from foundation.cli import main
 from tests.support import loading
+from tests.support.cluster import require_same
 from tests.support.deliveries import ALL, append, write_file
 from tests.support.effort import effort
 from tests.support.fault_score import batches, make_faultless
@@ -30,37 +20,16 @@ from tests.support.inspection import counts, snapshot
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 
-from distributed import Client, Event
+from distributed import Client
 
 from foundation.lake import load as lake_load
-from foundation.lake.load import connect
-from foundation.report.html import without_measured
-from foundation.report.provenance.reproduce import verify
 from foundation.stats.overview import files_of, loads, rejects
-from foundation.store.lock import write_lock
 
 ROOT = Path(__file__).parents[2]
 ingest = partial(lake_load.ingest, sources=foundation.SOURCES)
 DELIVERY = Path(os.environ.get("FOUNDATION_DELIVERY", ROOT / "data/sample"))  # eight files, perhaps real ones
 IS_REAL = DELIVERY != ROOT / "data/sample"
 WHOLE = 64 * 2**20
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with connect("local", workers=2) as client:
-        yield client
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
-def require_same(out: Path | str, db: Path) -> None:
-    (content, refused), (wanted_content, wanted_refused) = snapshot(out), snapshot(db)
-    assert content == wanted_content
-    assert refused == wanted_refused
 
 
 @pytest.mark.parametrize("size", [20_011, WHOLE] if IS_REAL else [701, WHOLE], ids="ranges of {} bytes".format)
@@ -278,256 +247,10 @@ def test_a_key_of_several_columns_and_sources_of_ones_own(client, tmp_path, out)
     assert counts(load) == (5, 3, 0, 0, 2)
 
 
-class Killed(Thread):
-    """Sends a signal to a process as soon as so many parts are there."""
-
-    def __init__(self, out: Path, pid: int, parts: int = 3, number: int = signal.SIGKILL) -> None:
-        super().__init__(daemon=True)
-        self.out, self.pid, self.parts, self.number = out, pid, parts, number
-        self.start()
-
-    def run(self) -> None:
-        while len(list(self.out.glob("*/*.parquet"))) < self.parts:
-            time.sleep(0.005)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, self.number)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A delivery, and what is to become of it."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    data, db = shutil.copytree(ROOT / "data/sample", folder / "data"), folder / "test.db"
-    loading.ingest(data, db)
-    return data, db
-
-
-def test_a_killed_worker_costs_its_tasks_only(client, undisturbed, out):
-    data, db = undisturbed
-    pids = set(client.run(os.getpid).values())
-    killed = Killed(out, min(pids))
-
-    ingest(data, out, client=client, range_size=2_000)
-
-    killed.join(5)
-    client.wait_for_workers(2, timeout=30)
-    assert set(client.run(os.getpid).values()) != pids
-    require_same(out, db)
-
-
-def start(*command: str | Path) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-m", *map(str, command)], stderr=subprocess.PIPE, text=True)
-
-
-def test_a_killed_client_has_lost_nothing(client, undisturbed, out):
-    data, db = undisturbed
-    address = client.scheduler.address
-    with start("foundation", "ingest", data, "--to", out, "--cluster", address, "--range-size", "2000") as loading:
-        Killed(out, loading.pid, parts=9)
-        loading.communicate()
-    assert loading.returncode == -signal.SIGKILL
-
-    run = ingest(data, out, client=client, range_size=2_000)
-
-    assert "complete" in {load.status for load in run.loads}
-    assert not list(out.rglob("*.tmp"))
-    require_same(out, db)
-
-
-def test_a_killed_scheduler_is_told_of_and_has_lost_nothing(client, undisturbed, out, tmp_path):
-    data, db = undisturbed
-    place = tmp_path / "scheduler.json"
-    scheduler = start("dask", "scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", place)
-    worker = start("dask", "worker", "--scheduler-file", place, "--no-dashboard", "--no-nanny", "--death-timeout", "20")
-    try:
-        while not place.exists():
-            time.sleep(0.05)
-        address = json.loads(place.read_text())["address"]
-        loading = start("foundation", "ingest", data, "--to", out, "--cluster", address, "--range-size", "2000")
-        Killed(out, scheduler.pid, parts=9)
-        told = loading.communicate(timeout=90)[1]
-    finally:
-        for process in (scheduler, worker):
-            process.kill()
-            process.communicate()
-
-    assert loading.returncode == 2
-    assert "Traceback" not in told
-    assert "the scheduler has ended, or can no longer be reached; see to it and run the same command again" in told
-
-    ingest(data, out, client=client, range_size=2_000)
-
-    require_same(out, db)
-
-
 def test_an_error_arrives_from_another_process_as_it_was():
     error = pickle.loads(pickle.dumps(foundation.SourceError("not_found", "x.csv: no such file")))  # noqa: S301
 
     assert (error.code, str(error)) == ("not_found", "x.csv: no such file")
-
-
-def test_a_load_that_is_interrupted_says_so_and_goes_on(client, undisturbed, out):
-    data, db = undisturbed
-    go_on = Event(client=client)
-    held = [client.submit(lambda _: go_on.wait(), worker, pure=False) for worker in range(2)]  # all that there are
-    with start("foundation", "ingest", data, "--to", out, "--cluster", client.scheduler.address) as loading:
-        while client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)) <= len(held):
-            time.sleep(0.05)
-        loading.send_signal(signal.SIGINT)
-        told = loading.communicate(timeout=60)[1]
-    go_on.set()
-
-    assert loading.returncode == 2
-    assert "Traceback" not in told
-    assert "stopped on request; run the same command again" in told
-
-    ingest(data, out, client=client)
-
-    require_same(out, db)
-
-
-def test_one_process_loads_into_a_folder_at_a_time(client, data, out):
-    with write_lock(out, wait_s=0), pytest.raises(foundation.StoreError, match="is writing to it"):
-        ingest(data, out, client=client, wait_s=0)
-
-
-def test_nobody_at_an_address_is_told_in_words(data, out):
-    places = [data, "--to", out, "--cluster", "tcp://127.0.0.1:9"]
-    pages = ["--out", out / "pages"]
-    asking = [start("foundation", *asked, *places) for asked in (["ingest"], ["report", *pages])]  # ten seconds each
-    for told in [one.communicate()[1] for one in asking]:
-        assert "tcp://127.0.0.1:9: no Dask scheduler answers there; start one" in told
-        assert "Traceback" not in told
-    assert [one.returncode for one in asking] == [2, 2]
-    assert not (out / "pages").exists()
-
-
-def report(data: Path, *more: str | Path) -> Path:
-    """The folder of a run that is made, and its exit status asserted to be 0."""
-    assert main(["report", str(data), *map(str, more)]) == 0
-    out = Path(more[more.index("--out") + 1])
-    return max(path.parent for path in out.glob("*/index.html"))
-
-
-@pytest.fixture(scope="module")
-def reports(client: Client, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The same delivery through SQLite, and through a cluster of which a worker is killed in the middle."""
-    home = tmp_path_factory.mktemp("reports")
-    data = ROOT / "data/sample"
-    pids = set(client.run(os.getpid).values())
-    with start("foundation", "report", data, "--db", home / "x.db", "--out", home / "sqlite") as other:
-        killed = Killed(home / "lake", min(pids), parts=12)
-        made = report(
-            data, "--to", home / "lake", "--out", home / "dask", "--cluster", client.scheduler.address,
-            "--range-size", "5000",
-        )  # fmt: skip
-        other.communicate()
-    killed.join(5)
-    client.wait_for_workers(2, timeout=30)
-    assert set(client.run(os.getpid).values()) != pids
-    return next(path.parent for path in (home / "sqlite").glob("*/index.html")), made
-
-
-def shown(page: Path) -> list[str]:
-    """The sentences and tables of a page, but those that tell of what was measured, or of digests."""
-    found = BeautifulSoup(without_measured(page.read_text("utf-8")), "html.parser")
-    told = (part.get_text(" ", strip=True) for part in found.main(["p", "li", "table"]))
-    return [text for text in told if "sha256" not in text]
-
-
-def test_a_report_through_a_cluster_has_the_pages_of_one_into_sqlite_even_if_a_worker_is_killed(reports):
-    pages = sorted(path.name for path in reports[0].glob("*.html"))
-
-    assert len(pages) == 11
-    assert sorted(path.name for path in reports[1].glob("*.html")) == pages
-    for name in pages:
-        wanted, found = ([text.replace(run.name, "RUN") for text in shown(run / name)] for run in reports)
-        assert found == wanted, name
-
-
-def test_the_index_and_the_pages_of_a_run_tell_of_the_cluster(reports):
-    sqlite, (index, page) = reports[0], ((reports[1] / name) for name in ("index.html", "01_ingest_orders.html"))
-
-    rows = [[cell.get_text() for cell in row(["th", "td"])] for row in cluster_of(index)("tr")]
-
-    assert rows[0] == ["worker", "parts", "MB read", "MB written", "seconds", "peak MB"]
-    assert len(rows) > 2
-    with foundation.open(reports[1].parents[1] / "lake") as lake:
-        parts, size = lake.rows("SELECT count(*), sum(bytes) FROM _chunks").fetchone()
-        files = sum(path.stat().st_size for path in Path(lake.path).rglob("*.parquet"))
-    assert sum(int(row[1]) for row in rows[1:]) == parts > 30
-    for column, whole in ((2, size), (3, files)):
-        assert sum(float(row[column]) for row in rows[1:]) == pytest.approx(whole / 1e6, abs=0.01 * len(rows))
-    assert all(100 < float(row[5]) < 1_000 for row in rows[1:])
-    assert "worker" in BeautifulSoup(page.read_text("utf-8"), "html.parser").find_all("table")[-4].get_text()
-    assert cluster_of(sqlite / "index.html") is None
-    assert "in the largest worker" in page.read_text("utf-8")
-
-
-def cluster_of(index: Path) -> Any:
-    """The table of the cluster that an index has."""
-    heading = BeautifulSoup(index.read_text("utf-8"), "html.parser").find(id="cluster")
-    return heading and heading.find_next("table")
-
-
-OWN = "from foundation import Record\nclass Item(Record, table='items', key='item'):\n    'One.'\n    item: int\n"
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> list[str | Path]:
-    """What a small report takes: a delivery of one source, where it goes."""
-    (tmp_path / "items").mkdir()
-    (tmp_path / "items/items.csv").write_text("item\n" + "".join(f"{n}\n" for n in (1, 2, 3, 2, "x")))
-    (tmp_path / "mine.py").write_text(OWN)
-    return [tmp_path / "items", "--sources", tmp_path / "mine.py", "--to", tmp_path / "lake", "--out", tmp_path / "out"]
-
-
-def test_a_report_is_verified_on_a_cluster_of_this_machine_and_not_made_again(own, client, capsys):
-    made = report(*own, "--cluster", client.scheduler.address, "--range-size", "5")
-    assert "DASK_SCHEDULER_ADDRESS" not in os.environ
-    pids = {str(pid) for pid in client.run(os.getpid).values()}  # the notebooks have started no cluster of their own
-    assert {row.th.get_text().rpartition(":")[2] for row in cluster_of(made / "index.html")("tr")[1:]} <= pids
-
-    assert report(*own, "--cluster", "tcp://127.0.0.1:9", "--range-size", "5") == made  # nobody is asked there
-    assert "nothing has changed since run" in capsys.readouterr().err
-    assert verify(made, sources=foundation.SOURCES) == []
-
-    other = report(*own[:-1], own[-1].with_name("other"), "--cluster", client.scheduler.address, "--range-size", "5")
-    page = (other / "01_ingest_items.html").read_text("utf-8")
-    assert "3 of 5 records of items are stored, 2 are refused." in page
-    assert "Nothing has changed since it was loaded" in page
-    assert cluster_of(other / "index.html") == cluster_of(made / "index.html")
-    with pytest.raises(foundation.ReportError, match="had seen 1 loads"):
-        verify(other, sources=foundation.SOURCES)
-
-
-def test_what_keeps_a_report_from_being_made_is_told_in_words_before_a_notebook_is_run(own, tmp_path, capsys):
-    def told(*more: str | Path) -> str:
-        assert main(["report", *map(str, [*own, *more])]) == 2
-        return capsys.readouterr().err
-
-    own[4] = tmp_path / "mine.py"
-    assert "mine.py: a file is there, and a folder of Parquet is wanted; name another place" in told()
-    own[0] = "s3://bucket/inbox"
-    assert "s3://bucket/inbox: a report reads its delivery from a folder" in told()
-    own[3:5] = ["--db", tmp_path]
-    own[0] = tmp_path / "items"
-    assert "a folder is there, and this takes a database file" in told()
-    assert not list(tmp_path.glob("out/*"))
-    with pytest.raises(SystemExit, match="2"):
-        main(["report", *map(str, own), "--to", str(tmp_path / "lake")])
-    assert "not allowed with argument --db" in capsys.readouterr().err
-
-
-def test_a_folder_with_another_delivery_takes_no_report(own, tmp_path, client, capsys):
-    ingest(own[0], tmp_path / "lake", client=client, sources=foundation.load_sources(tmp_path / "mine.py"))
-    append(tmp_path / "items/items.csv", "7\n")
-
-    assert main(["report", *map(str, own)]) == 2
-
-    assert "it holds items of another delivery" in (told := capsys.readouterr().err)
-    assert "name another folder" in told
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("verb", ["repair", "replay", "migrate"])
@@ -537,16 +260,3 @@ def test_what_only_a_database_takes_is_told(client, data, out, verb, capsys):
     assert main([verb, *([str(data)] if verb == "repair" else []), "--db", str(out)]) == 2
 
     assert "a folder is there, and this takes a database file" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("verb", ["ingest", "report"])
-def test_a_package_that_is_not_here_is_told_with_how_to_get_it(own, verb, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    for name in ("foundation.lake.load", "foundation.lake.client"):
-        monkeypatch.delitem(sys.modules, name)
-
-    assert main([verb, *map(str, own[: 5 if verb == "ingest" else 7])]) == 2
-
-    assert (
-        "distributed is not here; --to is for a cluster: pip install 'foundation[cluster]'" in capsys.readouterr().err
-    )
