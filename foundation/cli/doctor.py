@@ -32,8 +32,7 @@ class Finding(NamedTuple):
 
 def examine(root: Path = _ROOT) -> list[Finding]:
     """All that was looked at: the kernel, SQLite, what environment.yml asks for, what the lock pins."""
-    asked = (_asked(root / name) for name in ("environment.yml", "requirements.lock"))
-    return [_kernel(), *_sqlite(), *(finding for findings in asked for finding in findings)]
+    return [_kernel(), *_sqlite(), *_asked(root / "environment.yml"), *_asked(root / "requirements.lock")]
 
 
 def _kernel() -> Finding:
@@ -53,9 +52,8 @@ def _sqlite() -> Iterator[Finding]:
     """A database is made: that needs STRICT tables, foreign keys and a write-ahead log."""
     try:
         with tempfile.TemporaryDirectory(prefix="foundation-") as scratch, Store(Path(scratch) / "x.db") as store:
-            (running,) = store.execute("SELECT sqlite_version()").fetchone()
-            (keys,) = store.execute("PRAGMA foreign_keys").fetchone()
-            (strict,) = store.execute("SELECT strict FROM pragma_table_list WHERE name = '_runs'").fetchone()
+            sql = "SELECT sqlite_version(), strict, foreign_keys FROM pragma_table_list, pragma_foreign_keys"
+            running, strict, keys = store.execute(f"{sql} WHERE name = '_runs'").fetchone()
     except StoreError as error:
         yield Finding("SQLite", str(_SQLITE), str(error), False)
         return
@@ -70,20 +68,16 @@ def _asked(path: Path) -> Iterator[Finding]:
         missing = f"not in {path.parent}: it is part of a checkout, not of an installed package; run from a checkout"
         yield Finding(path.name, "the file", missing, False)
         return
-    for wanted in _requirements(path.read_text("utf-8")):
+    # Each line that asks for a package: of a list in YAML, or of a lock, where hashes follow.
+    for line in re.findall(r"^(?:[ \t]*- )?(\w[^#\\\n]*)", path.read_text("utf-8"), re.MULTILINE):
+        try:
+            wanted = Requirement(line.strip())
+        except InvalidRequirement:  # `name: foundation`, or a path
+            continue
         if wanted.specifier and (wanted.marker is None or wanted.marker.evaluate()):
             installed = _installed(wanted.name)
             is_well = bool(installed) and wanted.specifier.contains(installed, prereleases=True)
             yield Finding(f"{wanted.name} ({path.name})", str(wanted.specifier), installed or "none", is_well)
-
-
-def _requirements(text: str) -> Iterator[Requirement]:
-    """Each line that asks for a package: of a list in YAML, or of a lock, where hashes follow."""
-    for line in re.findall(r"^(?:[ \t]*- )?(\w[^#\\\n]*)", text, re.MULTILINE):
-        try:
-            yield Requirement(line.strip())
-        except InvalidRequirement:  # `name: foundation`, or a path
-            continue
 
 
 def _installed(name: str) -> str:

@@ -8,22 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from foundation.cli.options import (
-    DATA,
-    DB,
-    DRY_RUN,
-    JSON,
-    SOURCE,
-    SOURCES,
-    Option,
-    declared_sources,
-    path_or_address,
-    positive,
-    share,
-    size,
-    tolerance,
-    verb,
-)
+from foundation.cli.options import DB, DELIVERY, DRY_RUN, JSON, LOAD, SOURCES, Option, positive, share, sources_of, verb
 from foundation.cli.output import show_json, show_line, show_progress, show_records, show_table
 from foundation.errors import FoundationError, extra
 from foundation.lake.duckdb import open_database
@@ -31,20 +16,6 @@ from foundation.schema.source import with_parents
 from foundation.stats.overview import reasons
 from foundation.store.ledger import Load, Run
 from foundation.store.status import LoadStatus, RunStatus
-
-_LOADED = (
-    DATA,
-    SOURCE,
-    SOURCES,
-    Option("--db", "the database file", "DB", Path, one_of="target", required=True),
-    Option("--to", "a folder of Parquet, made on a Dask cluster", "OUT", path_or_address, one_of="target"),
-    Option("--cluster", "a Dask scheduler, or local: --workers here", "ADDRESS", str, "local", only_with="--to"),
-    Option("--range-size", "bytes that one task reads (64MiB)", "SIZE", size, 2**26, only_with="--to"),
-    Option("--chunk-size", "records a chunk (1000)", "N", positive, 1_000, only_with="--db"),
-    Option("--memory-limit", "stop cleanly above it (500MB)", "SIZE", size, 500_000_000, only_with="--db"),
-    Option("--max-rejects", "exit with 1 when more records are refused", "N or P%", tolerance),
-    Option("--again", "do it all again, whether anything has changed or not", action="store_true"),
-)
 
 
 @verb(
@@ -63,27 +34,28 @@ def sample(options: Namespace) -> int:
     return 0
 
 
-@verb(DATA, SOURCE, SOURCES)
+@verb(*DELIVERY)
 def check(options: Namespace) -> int:
     """Validate everything, store nothing.
 
     It is loaded into a database that is thrown away: keys and references can only be validated against stored rows.
     """
-    sources = declared_sources(options)
+    sources = sources_of(options)
     with tempfile.TemporaryDirectory(prefix="foundation-") as scratch:
         db = Path(scratch) / "check.db"
         run = _load(options, db, only=with_parents(sources, options.source))
-        loads = [load for load in run.loads if not options.source or load.source in options.source]
-        _show_run(Run(run.run_id, run.status, tuple(loads)))
+        asked = options.source or [source.name for source in sources]
+        loads = tuple(load for load in run.loads if load.source in asked)
+        _show_run(Run(run.run_id, run.status, loads))
         with open_database(db, sources=sources) as database:
-            why = [r for r in reasons(database) if not options.source or r["source"] in options.source]
+            why = [reason for reason in reasons(database) if reason["source"] in asked]
     show_records(why, title="Why records are refused, with one example each")
     if run.status == RunStatus.STOPPED:
         return 2
     return 1 if any(load.rejected or load.status == LoadStatus.REFUSED for load in loads) else 0
 
 
-@verb(*_LOADED, Option("--workers", "processes; 1: a large file is not read beside (2)", "N", positive), JSON)
+@verb(*LOAD, Option("--workers", "processes; 1: a large file is not read beside (2)", "N", positive), JSON)
 def ingest(options: Namespace) -> int:
     """Load a delivery into a database."""
     run = _load_on_cluster(options) if options.to else _load(
@@ -96,10 +68,14 @@ def ingest(options: Namespace) -> int:
     else:
         _show_run(run)
         if options.to:
-            _show_workers(str(options.to), run)
+            from foundation.lake.manifest import read_manifest, workers_of
+
+            loads_there = read_manifest(str(options.to))["loads"]
+            mine = [load for load in loads_there if load["run_id"] == run.run_id]
+            show_records(workers_of(str(options.to), mine), title="Workers")
         if any(load.rejected for load in run.loads):
-            db = options.to or options.db
-            show_line(f"What was refused, where and why: foundation rejects --db {db}", is_error=True)
+            next_step = f"foundation rejects --db {options.to or options.db}"
+            show_line(f"What was refused, where and why: {next_step}", is_error=True)
     read, rejected = (sum(getattr(load, name) for load in run.loads) for name in ("read", "rejected"))
     return _exit_status(run.status, read, rejected, options)
 
@@ -113,7 +89,7 @@ def _load(options: Namespace, db: Path, only: Sequence[str], **more: Any) -> Run
         signal.signal(number, lambda number, _: received.append(number))
     with show_progress() as progress:
         return load_files(
-            options.data, db, sources=declared_sources(options), only=only, progress=progress,
+            options.data, db, sources=sources_of(options), only=only, progress=progress,
             is_stopped=lambda: bool(received), **more,
         )  # fmt: skip
 
@@ -126,7 +102,7 @@ def _load_on_cluster(options: Namespace) -> Run:
     try:
         with connect(options.cluster, workers=workers) as client, show_progress() as progress:
             return ingest_on(
-                options.data, options.to, client=client, sources=declared_sources(options), only=options.source,
+                options.data, options.to, client=client, sources=sources_of(options), only=options.source,
                 range_size=options.range_size, again=options.again, progress=progress,
             )  # fmt: skip
     except KeyboardInterrupt as error:
@@ -139,13 +115,6 @@ def _local_workers(options: Namespace) -> int:
     if options.workers and options.cluster not in ("local", ""):
         options.refuse(f"--workers goes with a local cluster only: {options.cluster} has its own; leave it out")
     return options.workers or 2
-
-
-def _show_workers(out: str, run: Run) -> None:
-    from foundation.lake.manifest import read_manifest, workers_of
-
-    loads = [load for load in read_manifest(out)["loads"] if load["run_id"] == run.run_id]
-    show_records(workers_of(out, loads), title="Workers")
 
 
 def _show_run(run: Run) -> None:
@@ -165,7 +134,7 @@ def _exit_status(status: str, read: int, rejected: int, options: Namespace) -> i
 
 
 @verb(
-    *_LOADED,
+    *LOAD,
     Option("--workers", "processes of local (2)", "N", positive, only_with="--to"),
     Option("--out", "where reports go (reports)", "DIR", Path, Path("reports")),
     Option("--cell-timeout", "seconds for a cell (3600)", "S", positive, 3_600),
@@ -179,7 +148,7 @@ def report(options: Namespace) -> int:
     local = _local_workers(options)
     target = ParquetTarget(options.to, options.cluster, local) if options.to else SQLiteTarget(options.db)
     made = make_report(
-        options.data, target, options.out, sources=declared_sources(options), only=options.source,
+        options.data, target, options.out, sources=sources_of(options), only=options.source,
         parameters={
             "chunk_size": options.chunk_size, "memory_limit": f"{options.memory_limit}", "again": options.again,
             "range_size": f"{options.range_size}" if options.to else "",
@@ -200,7 +169,7 @@ def repair(options: Namespace) -> int:
     """Take corrected exports back."""
     from foundation.pipeline import corrections, revalidate
 
-    sources = declared_sources(options)
+    sources = sources_of(options)
     corrections.require_folder(options.data, sources)
     with revalidate.rewriting(options.db, sources, "repair") as (store, run_id):
         result = corrections.repair(store, sources, options.data, run_id)
@@ -217,7 +186,7 @@ def replay(options: Namespace) -> int:
     """Validate the open rejects again."""
     from foundation.pipeline import revalidate
 
-    sources = declared_sources(options)
+    sources = sources_of(options)
     with revalidate.rewriting(options.db, sources, "replay") as (store, run_id):
         loads = revalidate.replay(store, sources, run_id, dry_run=options.dry_run)
     _show_recovered(loads, is_dry_run=options.dry_run)
@@ -229,7 +198,7 @@ def migrate(options: Namespace) -> int:
     """Carry tables over to sources that are declared otherwise now."""
     from foundation.pipeline.migrate import migrate as carry_over
 
-    done = carry_over(options.db, declared_sources(options), dry_run=options.dry_run)
+    done = carry_over(options.db, sources_of(options), dry_run=options.dry_run)
     rows = [(table.source, "; ".join(table.changes), table.carried, table.rejected) for table in done.moved]
     show_table(("source", "what is declared otherwise", "carried over", "rejected"), rows, title="Carried over")
     _show_recovered(done.loads, is_dry_run=options.dry_run)

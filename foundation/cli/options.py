@@ -81,7 +81,7 @@ def _add_options(parser: argparse.ArgumentParser, command: Command) -> None:
         groups[option.one_of].add_argument(option.name, **settings)
 
 
-def path_or_address(text: str) -> Path | str:
+def address(text: str) -> Path | str:
     """A path, or an address that stays as it is: a path would lose one of the slashes behind its colon."""
     return text if "://" in text else Path(text)
 
@@ -122,15 +122,26 @@ def tolerance(text: str) -> Callable[[int], float]:
     raise ArgumentTypeError(f"a number like 100 or a share like 0.5% is wanted, got {text!r}")
 
 
-def declared_sources(options: Namespace) -> Sequence[Source]:
+def sources_of(options: Namespace) -> Sequence[Source]:
     """The sources of `--sources`, or those of the example."""
     return load_sources(options.sources) if options.sources else delivery.SOURCES
 
 
 SOURCES = Option("--sources", "a file of your own source classes", "FILE.py", Path)
-DATA = Option("data", "a folder with the files, <source>.csv", "DATA", path_or_address)
 SOURCE = Option("--source", "this source only; may be repeated", "S", default=[], action="append")
+DELIVERY = (Option("data", "a folder with the files, <source>.csv", "DATA", address), SOURCE, SOURCES)
 DB = Option("--db", "the database file", "DB", Path, required=True)
-DB_TO_READ = Option("--db", "the database file, or a folder of Parquet", "DB", path_or_address, required=True)
+DB_TO_READ = Option("--db", "the database file, or a folder of Parquet", "DB", address, required=True)
 DRY_RUN = Option("--dry-run", "say what would change, change nothing", action="store_true")
 JSON = Option("--json", "print one JSON document instead of tables", action="store_true")
+LOAD = (
+    *DELIVERY,
+    Option("--db", "the database file", "DB", Path, one_of="target", required=True),
+    Option("--to", "a folder of Parquet, made on a Dask cluster", "OUT", address, one_of="target"),
+    Option("--cluster", "a Dask scheduler, or local: --workers here", "ADDRESS", str, "local", only_with="--to"),
+    Option("--range-size", "bytes that one task reads (64MiB)", "SIZE", size, 2**26, only_with="--to"),
+    Option("--chunk-size", "records a chunk (1000)", "N", positive, 1_000, only_with="--db"),
+    Option("--memory-limit", "stop cleanly above it (500MB)", "SIZE", size, 500_000_000, only_with="--db"),
+    Option("--max-rejects", "exit with 1 when more records are refused", "N or P%", tolerance),
+    Option("--again", "do it all again, whether anything has changed or not", action="store_true"),
+)

@@ -4,17 +4,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from foundation.cli.options import (
-    DB_TO_READ,
-    JSON,
-    SOURCE,
-    SOURCES,
-    Option,
-    declared_sources,
-    path_or_address,
-    positive,
-    verb,
-)
+from foundation.cli.options import DB_TO_READ, JSON, SOURCE, SOURCES, Option, address, positive, sources_of, verb
 from foundation.cli.output import show_json, show_line, show_rows, show_table
 from foundation.delivery import sources as delivery
 from foundation.errors import FoundationError
@@ -28,7 +18,7 @@ _WHERE = f"COL= finds missing values; COL__WORD=VALUE with {', '.join(WORDS)}: l
 
 
 def _open(options: Namespace) -> Database:
-    return open_database(options.db, sources=declared_sources(options))
+    return open_database(options.db, sources=sources_of(options))
 
 
 @verb(
@@ -143,7 +133,7 @@ def explain(options: Namespace) -> int:
 
 
 @verb(
-    Option("db", "the database file, or a folder of Parquet", "DB", path_or_address),
+    Option("db", "the database file, or a folder of Parquet", "DB", address),
     Option("out", "folder to write into", "OUT", Path),
     Option("--format", "one file a table in this format", choices=("parquet", "csv", "jsonl"), required=True),
     SOURCE,
@@ -172,7 +162,7 @@ def draft(options: Namespace) -> int:
     from foundation.reader.dialect import Dialect
 
     dialect = Dialect(options.delimiter.replace("\\t", "\t"), options.encoding)
-    proposal = inference.draft(options.file, declared_sources(options), dialect)
+    proposal = inference.draft(options.file, sources_of(options), dialect)
     print(proposal.text, end="")
     next_step = "Keep it in a file (… > my_sources.py) and settle its doubts. Then: "
     show_line(f"{next_step}foundation check {options.file.parent} --sources my_sources.py", is_error=True)

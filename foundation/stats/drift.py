@@ -50,38 +50,31 @@ def _profile(database: Database, condition: str, *values: Any) -> Profile:
 
 def _changes(source: Source, then: Profile, now: Profile, *, is_more: bool) -> Iterator[dict[str, Any]]:
     if not is_more and abs(now.rows - then.rows) > ROWS * then.rows:
-        yield _change(None, "rows", then.rows, now.rows, f"{now.rows:,} rows, {then.rows:,} before")
+        message = f"{now.rows:,} rows, {then.rows:,} before"
+        yield {"column": None, "what": "rows", "before": then.rows, "now": now.rows, "told": message}
     for column in source.columns:
-        if column.name in then.columns.keys() & now.columns.keys() - {*source.keys, *source.references}:
-            yield from _changes_of(column, then.columns[column.name], now.columns[column.name])
+        if (name := column.name) in then.columns.keys() & now.columns.keys() - {*source.keys, *source.references}:
+            for what, before, after, message in _changes_of(column, then.columns[name], now.columns[name]):
+                yield {"column": name, "what": what, "before": before, "now": after, "told": f"{name}: {message}"}
 
 
-def _change(column: Column | None, what: str, before: Any, now: Any, message: str) -> dict[str, Any]:
-    name, message = (column.name, f"{column.name}: {message}") if column else (None, message)
-    return {"column": name, "what": what, "before": before, "now": now, "told": message}
-
-
-def _changes_of(column: Column, then: Figures, now: Figures) -> Iterator[dict[str, Any]]:
+def _changes_of(column: Column, then: Figures, now: Figures) -> Iterator[tuple[str, Any, Any, str]]:
     before, after = then.missing / then.rows, now.missing / now.rows
     share = (then.missing + now.missing) / (then.rows + now.rows)
     error = math.sqrt(share * (1 - share) * (1 / then.rows + 1 / now.rows))
     if abs(after - before) > max(MISSING, 3 * error):
-        yield _change(column, "missing", before, after, f"{after:.0%} are missing, {before:.0%} before")
+        yield "missing", before, after, f"{after:.0%} are missing, {before:.0%} before"
     if column.kind is str and then.values and len(then.values) <= min(VOCABULARY, then.count / 10):
         if now.values is None:
-            yield _change(column, "vocabulary", len(then.values), now.distinct()[0], "many new values")
+            yield "vocabulary", len(then.values), now.distinct()[0], "many new values"
         elif new := sorted(now.values.keys() - then.values.keys()):
             message = f"{len(new):,} new values: {', '.join(visible(value, 40) for value in new[:5])}"
-            yield _change(column, "vocabulary", len(then.values), len(now.values), message)
+            yield "vocabulary", len(then.values), len(now.values), message
     if column.kind is not str and then.count and now.count:
         (low, high, *_), (new_low, new_high, *_) = then.summary(), now.summary()
-        if _is_beyond(column, (low, high), (new_low, new_high)):
+        kind: Any = column.kind
+        read = kind.fromisoformat if column.column_type.is_time else kind
+        range_then = read(high) - read(low)
+        if max(read(low) - read(new_low), read(new_high) - read(high)) > BEYOND * range_then:
             message = f"from {new_low} to {new_high}, before from {low} to {high}"
-            yield _change(column, "range", [low, high], [new_low, new_high], message)
-
-
-def _is_beyond(column: Column, then: tuple[Any, Any], now: tuple[Any, Any]) -> bool:
-    kind: Any = column.kind
-    read = kind.fromisoformat if column.column_type.is_time else kind
-    (low, high), (new_low, new_high) = map(read, then), map(read, now)
-    return bool(max(low - new_low, new_high - high) > BEYOND * (high - low))
+            yield "range", [low, high], [new_low, new_high], message

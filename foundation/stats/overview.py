@@ -9,7 +9,6 @@ from typing import Any
 
 from foundation.display import table as html_table
 from foundation.errors import Stage, visible
-from foundation.query.engine import Rows
 from foundation.query.query import Database
 from foundation.stats.columns import describe_tables
 from foundation.stats.drift import drift
@@ -27,15 +26,11 @@ class Statistics(dict[str, Any]):
     """What `stats --json` prints; in a notebook and in a terminal it is shown as tables."""
 
     def __init__(
-        self,
-        tables: dict[str, TableSummary],
-        checks: list[CheckResult],
-        loads: list[dict[str, Any]],
-        drift: list[dict[str, Any]],
+        self, tables: dict[str, TableSummary], checks: list[CheckResult], **more: list[dict[str, Any]]
     ) -> None:
         self.tables, self.checks = tables, checks
         summaries = {name: table.as_dict() for name, table in tables.items()}
-        super().__init__(tables=summaries, checks=[check.as_dict() for check in checks], loads=loads, drift=drift)
+        super().__init__(tables=summaries, checks=[check.as_dict() for check in checks], **more)
 
     def shown(self) -> Iterator[tuple[str, Sequence[str], Sequence[Sequence[Any]]]]:
         """Title, columns and rows of each table that shows it."""
@@ -64,36 +59,31 @@ def describe(database: Database, only: Iterable[str] = (), *, exact: bool = Fals
     with database.snapshot():
         tables, checks = describe_tables(database, names, exact=exact, large=large)
         rows = [load for load in loads(database) if load["source"] in names]
-        changes = [change for change in drift(database, _last_run(database)) if change["source"] in names]
-    return Statistics(tables, checks, rows, changes)
-
-
-def _last_run(database: Database) -> str:
-    sql = "SELECT run_id FROM _loads WHERE kind = 'file' AND status = 'complete' ORDER BY load_id DESC LIMIT 1"
-    row = database.rows(sql).fetchone()
-    return str(row[0]) if row else ""
+        sql = "SELECT run_id FROM _loads WHERE kind = 'file' AND status = 'complete' ORDER BY load_id DESC LIMIT 1"
+        (last_run,) = database.rows(sql).fetchone() or ("",)
+        changes = [change for change in drift(database, last_run) if change["source"] in names]
+    return Statistics(tables, checks, loads=rows, drift=changes)
 
 
 def content(database: Database) -> dict[str, str]:
     """For each table the sha256 of its rows as JSON, in the order of the key, without where they came from."""
-    return {name: _content(database, name) for name, table in database.tables.items() if table.key}
-
-
-def _content(database: Database, name: str) -> str:
-    table = database.tables[name]
-    columns, key = (", ".join(map(quote, names)) for names in (table.types, table.key))
-    rows = database.rows(f"SELECT {columns} FROM {quote(name)} ORDER BY {key}")
-    digest = hashlib.sha256(json.dumps([*table.types]).encode())
-    while chunk := rows.fetchmany(1_000):
-        digest.update(json.dumps(chunk)[1:-1].encode() + b", ")  # the same bytes whatever their number
-    return digest.hexdigest()
+    digests = {}
+    for name, table in database.tables.items():
+        if table.key:
+            columns, key = (", ".join(map(quote, names)) for names in (table.types, table.key))
+            rows = database.rows(f"SELECT {columns} FROM {quote(name)} ORDER BY {key}")
+            digest = hashlib.sha256(json.dumps([*table.types]).encode())
+            while chunk := rows.fetchmany(1_000):
+                digest.update(json.dumps(chunk)[1:-1].encode() + b", ")  # the same bytes whatever their number
+            digests[name] = digest.hexdigest()
+    return digests
 
 
 def loads(database: Database, run_id: str | None = None) -> list[dict[str, Any]]:
     """The loads of one run, or of all, oldest first; skipped files are left out unless a run is named."""
     where, values = ("run_id = ?", (run_id,)) if run_id else ("status <> 'skipped'", ())
-    cursor = database.rows(f"SELECT * FROM _loads WHERE {where} ORDER BY load_id", values)
-    return [load | {"warnings": json.loads(load["warnings"])} for load in _mappings(cursor)]
+    rows = _mappings(database, f"SELECT * FROM _loads WHERE {where} ORDER BY load_id", values)
+    return [load | {"warnings": json.loads(load["warnings"])} for load in rows]
 
 
 def files_of(database: Database, run_id: str) -> list[dict[str, Any]]:
@@ -145,7 +135,8 @@ def reasons(
 ) -> list[dict[str, Any]]:
     """How often each reason stands among the rejects, the most frequent first, with one example of each."""
     where, values = _among({"run_id": run_id, "r.source": source}, load_ids)
-    cursor = database.rows(
+    return _mappings(
+        database,
         f"""
         SELECT source, stage, code, "column", errors, line AS first_line, value, message FROM (
             SELECT r.source, stage, code, "column", line, value, message,
@@ -156,7 +147,6 @@ def reasons(
         """,
         values,
     )
-    return _mappings(cursor)
 
 
 def _among(wanted: dict[str, str | None], load_ids: Iterable[int] | None) -> tuple[str, list[str]]:
@@ -169,19 +159,14 @@ def _among(wanted: dict[str, str | None], load_ids: Iterable[int] | None) -> tup
 
 def checks_of(database: Database, load_id: int) -> list[dict[str, Any]]:
     """The checks of a load, each with the rows of it that break it."""
-    cursor = database.rows(
-        "SELECT source, name, value FROM _stats WHERE load_id = ? AND kind = 'check' ORDER BY name", (load_id,)
-    )
-    return [{"source": source, "name": name, "rows": rows} for source, name, rows in cursor]
+    sql = """SELECT source, name, value AS "rows" FROM _stats WHERE load_id = ? AND kind = 'check' ORDER BY name"""
+    return _mappings(database, sql, (load_id,))
 
 
 def chunks(database: Database, load_id: int) -> list[dict[str, Any]]:
     """The steps of a load in order: records, seconds, resident bytes, and how many records were done then."""
-    cursor = database.rows(
-        "SELECT record_end, records, bytes, seconds, rss_bytes FROM _chunks WHERE load_id = ? ORDER BY chunk_id",
-        (load_id,),
-    )
-    return _mappings(cursor)
+    sql = "SELECT record_end, records, bytes, seconds, rss_bytes FROM _chunks WHERE load_id = ? ORDER BY chunk_id"
+    return _mappings(database, sql, (load_id,))
 
 
 def references(database: Database) -> list[dict[str, Any]]:
@@ -200,16 +185,11 @@ def references(database: Database) -> list[dict[str, Any]]:
 def attention(database: Database, run_id: str) -> list[str]:
     """What a reader of a run should look at first, in sentences, the gravest first."""
     files = files_of(database, run_id)
-    points = [
-        f"{load['called']} is {load['status']}"
-        for load in files
-        if load["status"] in (LoadStatus.REFUSED, LoadStatus.STOPPED)
-    ]
+    failed = (LoadStatus.REFUSED, LoadStatus.STOPPED)
+    points = [f"{load['called']} is {load['status']}" for load in files if load["status"] in failed]
     points += [f"{load['called']}: {visible(warning, 400)}" for load in files for warning in load["warnings"]]
     why = [reason for reason in reasons(database, run_id=run_id) if reason["stage"] != Stage.FILE]
-    why.sort(
-        key=lambda reason: reason["stage"] == Stage.RELATION
-    )  # what waits for a parent is repaired with the parent
+    why.sort(key=lambda reason: reason["stage"] == Stage.RELATION)  # it is repaired with the parent
     points += [_sentence(reason) for reason in why[:_REASONS]]
     if rest := why[_REASONS:]:
         points.append(f"{len(rest):,} more reasons why records were refused, {sum(r['errors'] for r in rest):,} errors")
@@ -232,21 +212,18 @@ def broken_checks(database: Database, files: Iterable[dict[str, Any]]) -> list[d
     """The checks that rows of these loads break, the greatest share first, each with keys of some of the rows."""
     broken = []
     for load in files:
-        stored, keys = load["inserted"] + load["updated"] + load["unchanged"], _examples(database, load["load_id"])
-        for check in checks_of(database, load["load_id"]):
+        number, stored = load["load_id"], load["inserted"] + load["updated"] + load["unchanged"]
+        row = database.rows("SELECT value FROM _stats WHERE load_id = ? AND kind = 'examples'", (number,)).fetchone()
+        examples = json.loads(row[0])["keys"] if row else {}
+        for check in checks_of(database, number):
             if check["rows"]:
                 share = {"source": load["called"], "of": stored, "share": check["rows"] / stored}
-                broken.append(check | share | {"keys": keys.get(check["name"], [])[:3]})
+                keys = [", ".join(map(str, key)) for key in examples.get(check["name"], [])[:3]]
+                broken.append(check | share | {"keys": keys})
     return sorted(broken, key=lambda check: -check["share"])
 
 
-def _examples(database: Database, load_id: int) -> dict[str, list[str]]:
-    """For each check keys, as text, of some rows of a load that broke it."""
-    row = database.rows("SELECT value FROM _stats WHERE load_id = ? AND kind = 'examples'", (load_id,)).fetchone()
-    kept = json.loads(row[0])["keys"] if row else {}
-    return {name: [", ".join(map(str, key)) for key in keys] for name, keys in kept.items()}
-
-
-def _mappings(cursor: Rows) -> list[dict[str, Any]]:
+def _mappings(database: Database, sql: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+    cursor = database.rows(sql, values)
     names = [name for name, *_ in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]
