@@ -14,26 +14,9 @@ from foundation.schema.source import Source, with_parents
 from foundation.store.ledger import Load, Progress, Run
 
 __all__ = [
-    "SOURCES",
-    "Database",
-    "Format",
-    "FoundationError",
-    "Load",
-    "Page",
-    "Query",
-    "QueryError",
-    "Record",
-    "ReportError",
-    "Run",
-    "SchemaError",
-    "Source",
-    "SourceError",
-    "StoreError",
-    "ingest",
-    "load_sources",
-    "open",
-    "with_parents",
-]
+    "SOURCES", "Database", "Format", "FoundationError", "Load", "Page", "Query", "QueryError", "Record", "ReportError",
+    "Run", "SchemaError", "Source", "SourceError", "StoreError", "ingest", "load_sources", "open", "with_parents",
+]  # fmt: skip
 
 
 def ingest(

@@ -111,8 +111,6 @@ def visible(text: str, limit: int = 200) -> str:
     Control, bidirectional and other characters that show nothing are written as escapes (`\n`, `\u202e`).
     """
     cut = text if len(text) <= limit else text[:limit] + "…"
-    return "".join(c if unicodedata.category(c)[0] not in "CZ" or c == " " else _escaped(c) for c in cut)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+    return "".join(
+        c if unicodedata.category(c)[0] not in "CZ" or c == " " else c.encode("unicode_escape").decode() for c in cut
+    )

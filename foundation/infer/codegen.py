@@ -47,10 +47,8 @@ class Field:
     def lines(self, prefix: str) -> Iterator[str]:
         """Its declaration, the doubts before it; *prefix* is that of the names of types of times."""
         yield from _comments(self.doubts, "    ")
-        declared = (
-            f"    {self.name}: {self._annotation(prefix)}{' | None' if self.is_optional else ''}{self._default()}"
-        )
-        facts = self.facts
+        facts, optional = self.facts, " | None" if self.is_optional else ""
+        declared = f"    {self.name}: {self._annotation(prefix)}{optional}{self._default()}"
         evidence = self.evidence or ([f"{facts.distinct:,} different"] if facts.filled else [])
         empty = [f"{facts.empty:,} of {facts.records:,} empty"] if facts.empty else []
         blank = [f"{facts.blank:,} hold white space only"] if facts.blank else []
@@ -108,22 +106,20 @@ class Proposal:
 
     def _head(self) -> str:
         """The class without its fields."""
+        name = "".join(part.capitalize() for part in singular(self.table).split("_"))
+        name += "_" * (keyword.iskeyword(name) or name in _USED)
         keys = ", ".join(_quoted(field.name) for field in self.fields if field.is_key)
-        written = {name: _quoted(value) for name, value in self.written.items() if value}
+        written = {option: _quoted(value) for option, value in self.written.items() if value}
         options = {"table": _quoted(self.table), "key": f"({keys})" if ", " in keys else keys, **written}
         references = [f"{_quoted(field.name)}: {_quoted(field.parent)}" for field in self.fields if field.parent]
         if references:
             options["references"] = f"{{{', '.join(references)}}}"
-        lines = [*_comments(self.doubts, ""), f"class {self._class_name()}(", "    Record,"]
-        lines += [f"    {name}={value}," for name, value in options.items()]
+        lines = [*_comments(self.doubts, ""), f"class {name}(", "    Record,"]
+        lines += [f"    {option}={value}," for option, value in options.items()]
         if indexes := [f"({_quoted(field.name)},)," for field in self.fields if field.is_indexed]:
             lines.append("    indexes=[  # keep those by which you look for records: each makes a load longer")
             lines += [f"        {line}" for line in wrap(" ".join(indexes), _WIDTH - 8)] + ["    ],"]
         return "\n".join([*lines, "):", f'    """A record of {self._title}."""', "", ""])
-
-    def _class_name(self) -> str:
-        name = "".join(part.capitalize() for part in singular(self.table).split("_"))
-        return f"{name}_" if keyword.iskeyword(name) or name in _USED else name
 
     def _imports_of_ours(self, body: str) -> Iterator[str]:
         """The imports of this package, and of the classes that it refers to, or where they are."""

@@ -4,7 +4,8 @@ A column is looked at by its different values, each once, in their order.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import combinations
@@ -18,7 +19,7 @@ from foundation.reader.reader import Damaged, Reader
 from foundation.schema.formats import Format, guess
 from foundation.schema.source import Column
 from foundation.schema.validator import reader_of
-from foundation.store.database import scratch, translate_sqlite_errors
+from foundation.store.database import Connection, scratch, translate_sqlite_errors
 
 WORDS = 20  # different values of a column that are kept
 _BATCH = 1_000  # records or different values at a time
@@ -106,33 +107,23 @@ class ColumnFacts:
         self.has_lines = self.has_lines or any("\n" in text for text, _ in counts)
 
 
+@contextmanager
+def scan_columns(path: Path, dialect: Dialect = COMMAS) -> Iterator["ColumnScan"]:
+    """Read a file once, into a temporary database; raises SourceError when it is no CSV file with records."""
+    with closing(scratch()) as connection, translate_sqlite_errors(path):
+        with Reader(path, Layout(dialect=dialect)) as reader:
+            scan = ColumnScan(connection, reader)
+        if not scan.records:
+            raise SourceError(Code.EMPTY_FILE, f"{path}: no record that can be read; nothing can be learned from it")
+        yield scan
+
+
 class ColumnScan:
-    """A file, read once, whose columns can be asked for; `damaged` counts records that cannot be read.
+    """The columns of a file, which can be asked for; `damaged` counts records that cannot be read."""
 
-    Raises SourceError when it is no CSV file with records.
-    """
-
-    def __init__(self, path: Path, dialect: Dialect = COMMAS) -> None:
-        self._path, self.records, self.damaged = path, 0, 0
+    def __init__(self, connection: Connection, reader: Reader) -> None:
+        self._connection, self.header, self.records, self.damaged = connection, reader.header, 0, 0
         self.first_damaged: Damaged | None = None
-        self._connection = scratch()
-        try:
-            with Reader(path, Layout(dialect=dialect)) as reader, translate_sqlite_errors(path):
-                self.header = reader.header
-                self._fill(reader)
-            if not self.records:
-                raise SourceError(
-                    Code.EMPTY_FILE, f"{path}: no record that can be read; nothing can be learned from it"
-                )
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Let go of the temporary database."""
-        self._connection.close()
-
-    def _fill(self, reader: Reader) -> None:
         columns = [f"c{at}" for at in range(len(self.header))]
         self._connection.execute(f"CREATE TABLE file ({', '.join(f'{column} TEXT' for column in columns)})")
         self._connection.execute("BEGIN IMMEDIATE")
@@ -159,11 +150,10 @@ class ColumnScan:
     def _count(self, at: int, *counters: ColumnFacts | TypeFit) -> None:
         """Count the different values of a column in, in their order."""
         sql = f"SELECT c{at}, count(*) FROM file WHERE c{at} <> '' GROUP BY 1 ORDER BY 1"
-        with translate_sqlite_errors(self._path):
-            cursor = self._connection.execute(sql)
-            while counts := cursor.fetchmany(_BATCH):
-                for counter in counters:
-                    counter.add(counts)
+        cursor = self._connection.execute(sql)
+        while counts := cursor.fetchmany(_BATCH):
+            for counter in counters:
+                counter.add(counts)
 
     def distinct_times(self, at: int) -> int:
         """How many different values a column of timestamps has: `T` and a space in one are the same."""
@@ -181,14 +171,12 @@ class ColumnScan:
 
     def missing_from(self, keys: Iterable[Sequence[str]], at: int) -> tuple[int, str]:
         """How many values of a column are none of these keys, and the first of them."""
-        with translate_sqlite_errors(self._path):
-            self._connection.execute("DROP TABLE IF EXISTS keys")
-            self._connection.execute("CREATE TEMP TABLE keys (key TEXT PRIMARY KEY) WITHOUT ROWID")
-            self._connection.executemany("INSERT OR IGNORE INTO keys VALUES (?)", keys)
+        self._connection.execute("DROP TABLE IF EXISTS keys")
+        self._connection.execute("CREATE TEMP TABLE keys (key TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._connection.executemany("INSERT OR IGNORE INTO keys VALUES (?)", keys)
         unknown = f"c{at} <> '' AND c{at} NOT IN (SELECT key FROM keys)"
         count, first = self._row(f"SELECT count(*), min(c{at}) FROM file WHERE {unknown}")
         return count, first or ""
 
     def _row(self, sql: str) -> Any:
-        with translate_sqlite_errors(self._path):
-            return self._connection.execute(sql).fetchone()
+        return self._connection.execute(sql).fetchone()

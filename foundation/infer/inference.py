@@ -3,14 +3,14 @@
 import glob
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from foundation.errors import Code, SourceError, visible
 from foundation.infer.codegen import Field, Proposal, identifier, names_of, singular
-from foundation.infer.columns import WORDS, ColumnScan, TypeFit
+from foundation.infer.columns import WORDS, ColumnScan, TypeFit, scan_columns
 from foundation.reader.compression import unpacked_beside
 from foundation.reader.dialect import COMMAS, Dialect
 from foundation.reader.reader import Reader
@@ -41,11 +41,17 @@ def draft(path: Path, known: Sequence[Source], dialect: Dialect = COMMAS) -> Dra
     """
     file_name = (unpacked_beside(path) or path).name
     table = identifier(Path(file_name).stem, "records")
-    with closing(ColumnScan(path, dialect)) as scan:
+    with scan_columns(path, dialect) as scan:
         fields = [Field(scan.column(at), name) for at, name in enumerate(names_of(scan.header))]
         for field in fields:
             _propose_type(field)
-        doubts = [*_doubts_of_file(scan), *_propose_key(scan, fields)]
+        doubts = []
+        if first := scan.first_damaged:
+            unread = (
+                f"{scan.damaged:,} records cannot be read and will be refused; the first is record {first.record:,}"
+            )
+            doubts.append(f"{unread}: {first.errors[0].message}")
+        doubts += _propose_key(scan, fields)
         parents = [s for s in known if len(s.keys) == 1 and table not in with_parents(known, [s.name])]
         for field in fields:
             if not field.is_key and field.facts.filled and field.kind in ("int", "str"):
@@ -53,13 +59,6 @@ def draft(path: Path, known: Sequence[Source], dialect: Dialect = COMMAS) -> Dra
     written = {"files": "" if file_name == f"{table}.csv" else glob.escape(file_name)}
     written |= {option: value for option, value in asdict(dialect).items() if value != getattr(COMMAS, option)}
     return Draft(Proposal(path.name, scan.records, table, fields, doubts, known, written).text(), not doubts)
-
-
-def _doubts_of_file(scan: ColumnScan) -> Iterator[str]:
-    """What is to be said of the file as a whole."""
-    if first := scan.first_damaged:
-        told = f"{scan.damaged:,} records cannot be read and will be refused; the first is record {first.record:,}: "
-        yield told + first.errors[0].message
 
 
 def _propose_type(field: Field) -> None:
@@ -131,7 +130,7 @@ def _propose_key(scan: ColumnScan, fields: list[Field]) -> Iterator[str]:
     unique = [field for field in fields if field.facts.is_unique and not field.is_optional]
     for field in unique:
         field.evidence.insert(0, "all different")
-    keys = [min(candidates, key=_rank)] if (candidates := [f for f in unique if _is_unique_when_read(scan, f)]) else []
+    keys = sorted((field for field in unique if _is_unique_when_read(scan, field)), key=_rank)[:1]
     if keys:
         keys[0].evidence[0] = f"{scan.records:,} values, all different: the key"
         keys[0].doubts += _doubts_of_key(fields, keys[0])
@@ -141,7 +140,11 @@ def _propose_key(scan: ColumnScan, fields: list[Field]) -> Iterator[str]:
             field.evidence.insert(0, f"with {other.name} different in every record: the key")
     else:
         keys = [min(fields, key=lambda field: (field.is_optional, _is_last_resort(field), -field.facts.distinct))]
-        yield _keyless(scan, keys[0])
+        yield (
+            f"no column is different in every record: with the key {keys[0].name}, "
+            f"{scan.records - keys[0].facts.distinct:,} of {scan.records:,} records will be refused. "
+            "No two columns are different together either, as far as was tried: add one, such as a number"
+        )
     for key in keys:
         # As texts they are different; a key takes no format.
         if _is_last_resort(key) or (len(keys) > 1 and key.kind == "datetime"):
@@ -173,14 +176,6 @@ def _doubts_of_key(fields: list[Field], key: Field) -> Iterator[str]:
         if _rank(field)[:2] < _rank(key)[:2] and field.facts.distinct > 0.95 * field.facts.records:
             few = field.facts.records - field.facts.distinct
             yield f"named like the key is {field.name}, of which {few:,} of {field.facts.records:,} are not new"
-
-
-def _keyless(scan: ColumnScan, key: Field) -> str:
-    return (
-        f"no column is different in every record: with the key {key.name}, "
-        f"{scan.records - key.facts.distinct:,} of {scan.records:,} records will be refused. "
-        "No two columns are different together either, as far as was tried: add one, such as a number"
-    )
 
 
 def _propose_reference(scan: ColumnScan, field: Field, folder: Path, parents: Sequence[Source]) -> None:

@@ -74,9 +74,8 @@ class TableSummary:
         """A row for each column: its name, its figures, its most frequent values as text."""
         rows = []
         for name, column in self.columns.items():
-            figures, marks = column.as_dict(), dict.fromkeys(_FIGURES, self.is_approximate)
-            figures["distinct"] = "many" if column.distinct is None else column.distinct
-            marks["distinct"] = column.is_approximate
+            figures = column.as_dict() | {"distinct": "many" if column.distinct is None else column.distinct}
+            marks = dict.fromkeys(_FIGURES, self.is_approximate) | {"distinct": column.is_approximate}
             shown = [_shown(figures.get(key), is_approximate=mark) for key, mark in marks.items()]
             top = ", ".join(f"{visible(str(value), 30)} {count:,}" for value, count in column.top[:3])
             rows.append([name, *shown, top])

@@ -1,18 +1,18 @@
 import tracemalloc
-from contextlib import closing
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from foundation.errors import SourceError
-from foundation.infer.columns import WORDS, ColumnScan
+from foundation.infer.columns import WORDS, ColumnScan, scan_columns
 
 
-def scan(folder: Path, *lines: object) -> closing[ColumnScan]:
+def scan(folder: Path, *lines: object) -> AbstractContextManager[ColumnScan]:
     path = folder / "things.csv"
     path.write_text("".join(f"{line}\n" for line in lines), "utf-8", newline="")
-    return closing(ColumnScan(path))
+    return scan_columns(path)
 
 
 def test_different_values_are_counted_exactly_beyond_what_is_kept(tmp_path):
@@ -64,8 +64,8 @@ def test_values_that_are_no_keys_are_counted(tmp_path):
 
 
 def test_a_file_without_a_sound_record_is_refused(tmp_path):
-    with pytest.raises(SourceError, match="no record that can be read"):
-        scan(tmp_path, "a,b", "1", "2,3,4")
+    with pytest.raises(SourceError, match="no record that can be read"), scan(tmp_path, "a,b", "1", "2,3,4"):
+        pass
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path):
@@ -76,7 +76,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
             file.write("id,word\n")
             file.writelines(f"{n},word {n * 7919 % count}\n" for n in range(count))
         tracemalloc.start()
-        with closing(ColumnScan(path)) as it:
+        with scan_columns(path) as it:
             assert it.column(1).distinct == count
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
