@@ -132,7 +132,7 @@ class _Delivery:
         order = record.references.get("order_id")
         return _setting(self.record(_SOURCES["orders"], order).random if order else record.random)
 
-    def reasons(self, record: _Record) -> list[tuple[str | None, str]]:
+    def reasons(self, record: _Record) -> Sequence[tuple[str | None, str]]:
         """Column and code of everything for which a record is to be refused."""
         if not self.faults:
             return []
@@ -141,8 +141,7 @@ class _Delivery:
             return [(None if record.code in _PARSE else column, record.code)]
         parents = record.source.references
         codes = [(name, self._missing(_SOURCES[parents[name]], key)) for name, key in record.references.items()]
-        missing: list[tuple[str | None, str]] = [(name, code) for name, code in codes if code]
-        return missing or ([(column, record.code)] if record.code else [])
+        return [(name, code) for name, code in codes if code] or ([(column, record.code)] if record.code else [])
 
     def _missing(self, parent: Source, key: int) -> str | None:
         """Why *parent* has no record with this key, if so; a rejected one is known when its key can be read."""

@@ -3,7 +3,6 @@
 import glob
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -204,8 +203,8 @@ def _keys_of(parent: Source, folder: Path) -> Iterator[Sequence[str]]:
     """The keys of all records of a source, as rows of one column."""
     column = parent.columns[parent.position(parent.key)]
     layout = replace(parent, columns=(column,), references={}, indexes=(), checks={}).layout
-    with ExitStack() as opened:
-        for reader in [opened.enter_context(Reader(path, layout)) for path in paths_of(parent, folder)]:
+    for path in paths_of(parent, folder):
+        with Reader(path, layout) as reader:
             while chunk := reader.chunk(_BATCH):
                 yield from chunk.rows
 

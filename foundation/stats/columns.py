@@ -33,21 +33,17 @@ def describe_tables(
     for name in names:
         rows, source = database[name].count(), database.sources.get(name)
         kept = _kept(database, name, rows) if rows > large and not exact else None
-        tables[name] = _summary(database, name, rows, kept)
+        columns = {}
+        for column, kind in database.tables[name].types.items():
+            if kept:
+                figures, share = kept.profile.columns[column], rows / kept.profile.rows
+                columns[column] = ColumnSummary.from_figures(figures, kind, share=share, is_exact=kept.is_exact)
+            else:
+                columns[column] = ColumnSummary.from_rows(database, name, column, kind)
+        tables[name] = TableSummary(rows, columns, is_approximate=bool(kept and not kept.is_exact))
         if source and source.checks:
             checks += (kept and _kept_checks(database, source, kept)) or _read_checks(database, source)
     return tables, checks
-
-
-def _summary(database: Database, name: str, rows: int, kept: _Kept | None) -> TableSummary:
-    columns = {}
-    for column, kind in database.tables[name].types.items():
-        if kept:
-            figures, share = kept.profile.columns[column], rows / kept.profile.rows
-            columns[column] = ColumnSummary.from_figures(figures, kind, share=share, is_exact=kept.is_exact)
-        else:
-            columns[column] = ColumnSummary.from_rows(database, name, column, kind)
-    return TableSummary(rows, columns, is_approximate=bool(kept and not kept.is_exact))
 
 
 def _kept(database: Database, table: str, rows: int) -> _Kept | None:

@@ -86,8 +86,8 @@ def loads(database: Database, run_id: str | None = None) -> list[dict[str, Any]]
     return [load | {"warnings": json.loads(load["warnings"])} for load in rows]
 
 
-def files_of(database: Database, run_id: str) -> list[dict[str, Any]]:
-    """What a run has to say of each file that it met: its load, or the one that had loaded it when it was skipped.
+def files_of(database: Database, run_id: str, source: str | None = None) -> list[dict[str, Any]]:
+    """What a run has to say of each file (of *source*): its load, or the one that had loaded it when it was skipped.
 
     The sources come in the order of their declaration. `called` is the source, with the name of the file if the run
     met several of it.
@@ -98,12 +98,7 @@ def files_of(database: Database, run_id: str) -> list[dict[str, Any]]:
     for load in (last[load["origin"]] if load["status"] == LoadStatus.SKIPPED else load for load in met):
         name = f", {visible(Path(load['path']).name, 80)}" if numbers[load["source"]] > 1 else ""
         files.append(load | {"called": load["source"] + name})
-    return [load for name in database.sources for load in files if load["source"] == name]
-
-
-def loads_of(database: Database, run_id: str, source: str) -> list[dict[str, Any]]:
-    """What a run has to say of each file of a source."""
-    return [load for load in files_of(database, run_id) if load["source"] == source]
+    return [load for name in database.sources for load in files if load["source"] == name and source in (None, name)]
 
 
 REJECT_COLUMNS = ("source", "path", "record", "line", "stage", "code", "column", "value", "message", "status")

@@ -113,7 +113,7 @@ def test_references_count_the_parents_that_nobody_refers_to(database):
 def test_a_skipped_file_is_told_of_by_the_load_that_read_it(database, faulty_data, db):
     again = ingest(faulty_data, db)
 
-    load = stats.loads_of(database, again.run_id, "orders")[0]
+    load = stats.files_of(database, again.run_id, "orders")[0]
 
     assert (load["status"], load["read"], load["inserted"]) == ("complete", 12, 5)
 
