@@ -27,6 +27,7 @@ class Option:
         self.name, self.default, self.only_with, self.one_of = name, default, only_with, one_of
         more |= {"help": f"with {only_with}: {help}" if only_with else help, "metavar": metavar, "type": kind}
         more["default"] = None if only_with else default
+        self.is_group_required = bool(one_of) and more.pop("required", False)
         self.settings = {key: value for key, value in more.items() if value is not None}
 
     def complete(self, options: Namespace) -> None:
@@ -73,12 +74,9 @@ def _add_options(parser: argparse.ArgumentParser, command: Command) -> None:
     parser.set_defaults(command=command, refuse=parser.error)
     groups: dict[str, Any] = {"": parser}
     for option in command.options:
-        settings = dict(option.settings)
-        if option.one_of:
-            is_required = settings.pop("required", False)
-            if option.one_of not in groups:
-                groups[option.one_of] = parser.add_mutually_exclusive_group(required=is_required)
-        groups[option.one_of].add_argument(option.name, **settings)
+        if option.one_of not in groups:
+            groups[option.one_of] = parser.add_mutually_exclusive_group(required=option.is_group_required)
+        groups[option.one_of].add_argument(option.name, **option.settings)
 
 
 def address(text: str) -> Path | str:

@@ -97,8 +97,7 @@ class Proposal:
         hides = bool(_TIMES & {field.name for field in self.fields})  # a field of such a name would hide the type
         body = "\n".join(line for field in self.fields for line in field.lines("dt." if hides else ""))
         title = f'"""Drafted from {self._title}, {self.records:,} records; what is not sure is marked `doubt`."""'
-        imports = "\n\n".join(filter(None, [*_imports(body, hides=hides), "\n".join(self._imports_of_ours(body))]))
-        return f"{title}\n\n{imports}\n\n\n{self._head()}{body}\n"
+        return f"{title}\n\n{self._imports(body, hides=hides)}\n\n\n{self._head()}{body}\n"
 
     @property
     def _title(self) -> str:
@@ -121,26 +120,23 @@ class Proposal:
             lines += [f"        {line}" for line in wrap(" ".join(indexes), _WIDTH - 8)] + ["    ],"]
         return "\n".join([*lines, "):", f'    """A record of {self._title}."""', "", ""])
 
-    def _imports_of_ours(self, body: str) -> Iterator[str]:
-        """The imports of this package, and of the classes that it refers to, or where they are."""
-        yield f"from foundation import {'Format, ' * ('Format(' in body)}Record"
+    def _imports(self, body: str, *, hides: bool) -> str:
+        """The imports in three groups; of the classes that it refers to, some can only be said to be elsewhere."""
+        standard = ["import datetime as dt"] if hides else []
+        if not hides and (times := sorted(name for name in _TIMES if re.search(rf": {name}\b|\[{name}\b", body))):
+            standard.append(f"from datetime import {', '.join(times)}")
+        if typing := [name for name in ("Annotated", "Literal") if f": {name}[" in body]:
+            standard.append(f"from typing import {', '.join(typing)}")
+        ours = [f"from foundation import {'Format, ' * ('Format(' in body)}Record"]
         parents = {name for field in self.fields if field.parent for name in with_parents(self.known, [field.parent])}
         homes = sorted(source.home for source in self.known if source.name in parents)
         for module in dict.fromkeys(home.partition(":")[0] for home in homes if ":" in home):
             names = [home.partition(":")[2] for home in homes if home.startswith(f"{module}:")]
-            yield f"from {module} import {', '.join(names)}  # what it refers to"
-        for home in dict.fromkeys(home for home in homes if ":" not in home):
-            yield f"# It refers to classes of {visible(home)}: put it there, behind them."
-
-
-def _imports(body: str, *, hides: bool) -> Iterator[str]:
-    standard = ["import datetime as dt"] if hides else []
-    if not hides and (times := sorted(name for name in _TIMES if re.search(rf": {name}\b|\[{name}\b", body))):
-        standard.append(f"from datetime import {', '.join(times)}")
-    if typing := [name for name in ("Annotated", "Literal") if f": {name}[" in body]:
-        standard.append(f"from typing import {', '.join(typing)}")
-    yield "\n".join(standard)
-    yield "from pydantic import Field" * ("= Field(" in body)
+            ours.append(f"from {module} import {', '.join(names)}  # what it refers to")
+        files = dict.fromkeys(home for home in homes if ":" not in home)
+        ours += [f"# It refers to classes of {visible(file)}: put it there, behind them." for file in files]
+        pydantic = "from pydantic import Field" * ("= Field(" in body)
+        return "\n\n".join(filter(None, ["\n".join(standard), pydantic, "\n".join(ours)]))
 
 
 def _comments(texts: Iterable[str], indent: str, mark: str = "doubt: ") -> Iterator[str]:
