@@ -195,12 +195,10 @@ class _FileLoad:
         store, load, began = self._store, self._load, time.perf_counter()
         counted = self._build_indexes_and_count(profile)
         with store.transaction():
-            failed, undecoded = rejects.failed_columns(store, load), rejects.undecoded(store, load)
-            load.warnings += diagnose(failed, undecoded, load.read, self._source.dialect.encoding)
+            load.warnings += diagnose(*rejects.failed_columns(store, load), load.read, self._source.dialect.encoding)
             load.status, load.sha256 = LoadStatus.COMPLETE, self._digest
             rejects.waive_superseded(store, load)
-            counts.save_counts(store, self._source, load, counted)
-            counts.save_profile(store, load, profile.packed())
+            counts.save_counts(store, self._source, load, counted, profile.packed())
             load.seconds += time.perf_counter() - began
             ledger.save_load(store, load)
 

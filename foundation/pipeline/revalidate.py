@@ -206,8 +206,7 @@ class Revalidation:
             self._store, load, Chunk.of_rows([], []), records=load.read, seconds=load.seconds, rss_bytes=0
         )
         counted = counts.count_rows(self._store.connection, self._source, load)
-        counts.save_counts(self._store, self._source, load, counted)
-        counts.save_profile(self._store, load, self._profile.packed())
+        counts.save_counts(self._store, self._source, load, counted, self._profile.packed())
 
 
 @contextmanager

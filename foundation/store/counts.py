@@ -3,7 +3,6 @@
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from foundation.errors import StoreError
@@ -36,17 +35,27 @@ def count_rows(connection: sqlite3.Connection, source: Source, load: Load) -> Co
     return Counted(stored, broken, examples)
 
 
-def save_counts(store: Store, source: Source, load: Load, counted: Counted) -> None:
-    """Keep what `count_rows` has found; raises StoreError unless every record that was read is stored or rejected."""
-    stored, broken, examples = counted
-    (rejected,) = store.execute("SELECT count(*) FROM _rejects WHERE load_id = ?", (load.load_id,)).fetchone()
-    (read,) = store.execute(
-        "SELECT coalesce(sum(records), 0) FROM _chunks WHERE load_id = ?", (load.load_id,)
+def save_counts(store: Store, source: Source, load: Load, counted: Counted, profile: bytes) -> None:
+    """Keep what `count_rows` has found, and the profile in the form that whoever reads it knows.
+
+    Raises StoreError unless every record that was read is stored or rejected.
+    """
+    read, rejected = store.execute(
+        """
+        SELECT (SELECT coalesce(sum(records), 0) FROM _chunks WHERE load_id = ?1),
+            (SELECT count(*) FROM _rejects WHERE load_id = ?1)
+        """,
+        (load.load_id,),
     ).fetchone()
-    require_conserved(load, read=read, stored=stored, rejected=rejected)
-    _save(store, load, "check", zip(source.checks, broken, strict=True))
-    keys = {name: keys for name, keys in zip(source.checks, examples, strict=True) if keys}
-    _save(store, load, "examples", [("", json.dumps({"checks": checks_digest(source), "keys": keys}))])
+    require_conserved(load, read=read, stored=counted.stored, rejected=rejected)
+    keys = {name: keys for name, keys in zip(source.checks, counted.examples, strict=True) if keys}
+    stats = [
+        *(("check", name, count) for name, count in zip(source.checks, counted.broken, strict=True)),
+        ("examples", "", json.dumps({"checks": checks_digest(source), "keys": keys})),
+        ("profile", "", profile),
+    ]
+    sql = f"INSERT OR REPLACE INTO _stats VALUES ({load.load_id:d}, ?, ?, ?, ?)"
+    store.connection.executemany(sql, [(load.source, *stat) for stat in stats])
 
 
 def require_conserved(load: Load, *, read: int, stored: int, rejected: int) -> None:
@@ -64,17 +73,3 @@ def require_conserved(load: Load, *, read: int, stored: int, rejected: int) -> N
 def checks_digest(source: Source) -> str:
     """Sixteen hexadecimal digits that change when a check is declared otherwise."""
     return hashlib.sha256(json.dumps(dict(source.checks)).encode()).hexdigest()[:16]
-
-
-def save_profile(store: Store, load: Load, packed: bytes) -> None:
-    """Keep the profile of a load, in the form that whoever reads it knows."""
-    _save(store, load, "profile", [("", packed)])
-
-
-def _save(store: Store, load: Load, kind: str, named: Iterable[tuple[str, int | str | bytes]]) -> None:
-    """Put values into `_stats`; only numbers, if the database was made before there were others."""
-    (allowed,) = store.execute("SELECT type FROM pragma_table_info('_stats') WHERE name = 'value'").fetchone()
-    store.connection.executemany(
-        "INSERT OR REPLACE INTO _stats VALUES (?, ?, ?, ?, ?)",
-        [(load.load_id, load.source, kind, *pair) for pair in named if allowed == "ANY" or isinstance(pair[1], int)],
-    )

@@ -41,7 +41,9 @@ def translate_sqlite_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise StoreError(f"{path}: {error}; {_remedy(error)}") from error
+        name = getattr(error, "sqlite_errorname", "")
+        remedy = next(remedy for beginning, remedy in _REMEDIES.items() if name.startswith(beginning))
+        raise StoreError(f"{path}: {error}; {remedy}") from error
 
 
 _REMEDIES = {  # by the beginning of SQLite's name for the error
@@ -54,11 +56,6 @@ _REMEDIES = {  # by the beginning of SQLite's name for the error
     "SQLITE_CORRUPT": "look at the disk; if the file is damaged, restore it or load the files into a new one",
     "": "the database is as it was before",
 }
-
-
-def _remedy(error: sqlite3.Error) -> str:
-    name = getattr(error, "sqlite_errorname", "")
-    return next(remedy for beginning, remedy in _REMEDIES.items() if name.startswith(beginning))
 
 
 def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
@@ -154,8 +151,9 @@ class Store:
         self.connection.execute("PRAGMA synchronous = NORMAL")
         self.connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
         if not self.has("_runs"):
+            ledger = files("foundation.store").joinpath("schema.sql").read_text("utf-8")
             with self.transaction():
-                for statement in _ledger_statements():
+                for statement in ledger.split(";\n"):  # `executescript` would commit what is open
                     self.connection.execute(statement)
                 self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 self.connection.execute(f"PRAGMA user_version = {_LEDGER_VERSION}")
@@ -247,30 +245,19 @@ class Store:
 
     def build_indexes(self, source: Source, *, is_large: bool = False) -> None:
         """Make the declared indexes that are not there; of a large table one by one, or their log would be long."""
-        with self._small_cache() if is_large else self.transaction():
+        if is_large:  # the entries of an index are sorted in as much memory as there are pages, and no slower in less
+            self.execute("PRAGMA shrink_memory")
+            self.execute(f"PRAGMA cache_size = {_SORT_CACHE}")
+        with nullcontext() if is_large else self.transaction():
             for _, sql in index_sql(source):
                 self.execute(sql)
-
-    @contextmanager
-    def _small_cache(self) -> Iterator[None]:
-        """Keep few pages in memory: the entries of an index are sorted in as much, and no slower."""
-        self.execute("PRAGMA shrink_memory")
-        self.execute(f"PRAGMA cache_size = {_SORT_CACHE}")
-        try:
-            yield
-        finally:
-            self.execute(f"PRAGMA cache_size = {_CACHE}")
+        self.execute(f"PRAGMA cache_size = {_CACHE}")
 
     def reader(self) -> sqlite3.Connection:
         """A second connection, to read in another thread while this one writes; it keeps few pages in memory."""
         connection = connect(self.path, read_only=True)
         connection.execute(f"PRAGMA cache_size = {_SORT_CACHE // 5}")
         return connection
-
-
-def _ledger_statements() -> list[str]:
-    """The statements that make the tables of the ledger, one by one: `executescript` would commit what is open."""
-    return files("foundation.store").joinpath("schema.sql").read_text("utf-8").split(";\n")
 
 
 _Columns = dict[str, tuple[Any, ...]]  # by name: type, whether it is required, position in the key, parent

@@ -5,7 +5,7 @@ import platform
 import secrets
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
@@ -126,30 +126,21 @@ def end_run(store: Store, run_id: str, status: RunStatus) -> None:
 
 def read_load(store: Store, load_id: int) -> Load:
     """The load with this number."""
-    return _load(store.execute(f"SELECT {_LOAD_COLUMNS} FROM _loads WHERE load_id = ?", (load_id,)).fetchone())
+    return next(_loads(store, "load_id = ?", load_id))
 
 
 def last_load(store: Store, source: Source, path: str) -> Load | None:
     """The last load that read this file, or began to."""
-    row = store.execute(
-        f"""
-        SELECT {_LOAD_COLUMNS} FROM _loads
-        WHERE source = ? AND path = ? AND kind = 'file' AND status NOT IN ('refused', 'skipped')
-        ORDER BY load_id DESC LIMIT 1
-        """,
-        (source.name, path),
-    ).fetchone()
-    return _load(row) if row else None
+    read = "source = ? AND path = ? AND kind = 'file' AND status NOT IN ('refused', 'skipped')"
+    return next(_loads(store, f"{read} ORDER BY load_id DESC LIMIT 1", source.name, path), None)
 
 
-_LOAD_COLUMNS = ", ".join(f.name for f in fields(Load))
-
-
-def _load(row: tuple[Any, ...]) -> Load:
-    values = dict(zip((f.name for f in fields(Load)), row, strict=True))
-    words = {"kind": LoadKind(values["kind"]), "status": LoadStatus(values["status"])}
-    lists = {name: json.loads(values[name]) for name in ("header", "warnings")}
-    return Load(**values | words | lists)
+def _loads(store: Store, condition: str, *parameters: Any) -> Iterator[Load]:
+    names = [f.name for f in fields(Load)]
+    for row in store.execute(f"SELECT {', '.join(names)} FROM _loads WHERE {condition}", parameters):
+        values = dict(zip(names, row, strict=True))
+        words = {"kind": LoadKind(values["kind"]), "status": LoadStatus(values["status"])}
+        yield Load(**values | words | {name: json.loads(values[name]) for name in ("header", "warnings")})
 
 
 def save_load(store: Store, load: Load) -> None:

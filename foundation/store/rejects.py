@@ -3,10 +3,9 @@
 import json
 import re
 from collections.abc import Iterable
-from functools import lru_cache
-from typing import Any
 
 from foundation.errors import SourceError, Stage
+from foundation.reader.layout import key_text
 from foundation.reader.reader import Damaged, Place
 from foundation.reader.recovery import Error
 from foundation.schema.source import Source
@@ -88,42 +87,34 @@ def plain_key(source: Source, key: str | None) -> str | None:
     """A key as its children would refer to it: whole numbers without leading zeros."""
     if not key:
         return key
-    kinds = _key_kinds(source)
-    if len(source.keys) == 1:
-        return _plain(key, kinds)
-    return source.key_text([_plain(text, kind) for text, kind in zip(json.loads(key), kinds, strict=True)])
+    texts = [key] if len(source.keys) == 1 else json.loads(key)
+    kinds = [source.columns[at].kind for at in source.layout.keys]
+    return key_text(
+        [
+            str(int(text)) if kind is int and re.fullmatch("-?[0-9]{1,19}", text) else text
+            for text, kind in zip(texts, kinds, strict=True)
+        ]
+    )
 
 
-@lru_cache(maxsize=64)
-def _key_kinds(source: Source) -> Any:
-    return source.key_of([column.kind for column in source.columns])
+def failed_columns(store: Store, load: Load) -> tuple[list[tuple[str, int, str]], tuple[int, str]]:
+    """Columns with values that are not valid, and how many records are no text, each with the first bad value in order.
 
-
-def _plain(text: str, kind: type) -> str:
-    if "1" <= text[:1] <= "9":  # as nearly all of them
-        return text
-    return str(int(text)) if kind is int and re.fullmatch("-?[0-9]{1,19}", text) else text
-
-
-def failed_columns(store: Store, load: Load) -> list[tuple[str, int, str]]:
-    """Columns with values that are not valid: name, how many, the first of these in order."""
+    A column is its name, how many of its values are bad, and that value.
+    """
     # CROSS and the plus: SQLite would look at all errors of that stage that there ever were.
-    return store.execute(
+    columns = store.execute(
         """
         SELECT "column", count(*), min(value) FROM _rejects CROSS JOIN _errors USING (reject_id)
         WHERE load_id = ? AND +stage = 'schema' AND value <> '' GROUP BY "column"
         """,
         (load.load_id,),
     ).fetchall()
-
-
-def undecoded(store: Store, load: Load) -> tuple[int, str]:
-    """How many records of a load are no text in its encoding, and the first bad value in order."""
-    row: tuple[int, str] = store.execute(
+    undecoded = store.execute(
         """
         SELECT count(DISTINCT reject_id), ifnull(min(value), '') FROM _rejects CROSS JOIN _errors USING (reject_id)
         WHERE load_id = ? AND code IN ('invalid_utf8', 'invalid_encoding')
         """,
         (load.load_id,),
     ).fetchone()
-    return row
+    return columns, undecoded

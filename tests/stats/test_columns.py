@@ -12,7 +12,6 @@ from foundation.cli import main
 from foundation.delivery.sample import write_sample
 from foundation.pipeline.migrate import migrate
 from foundation.stats import overview as stats
-from foundation.store.database import Store
 from tests.support.deliveries import append, line, write_delivery, write_file
 from tests.support.inspection import query
 from tests.support.loading import ingest, tuned
@@ -192,18 +191,6 @@ def test_what_was_released_and_repaired_is_told_of(tmp_path, db):
         ("file", 1), ("release", 1), ("repair", 2),
     ]  # fmt: skip
     assert not described(db)["orders"]
-
-
-def test_a_database_made_before_figures_were_kept_is_read(delivery, db):
-    with Store(db) as store:
-        (made,) = store.execute("SELECT sql FROM sqlite_schema WHERE name = '_stats'").fetchone()
-        store.execute("DROP TABLE _stats")
-        store.execute(made.replace(" ANY ", " INTEGER "))
-    ingest(delivery, db)
-
-    assert " ANY " in made
-    assert set(query(db, "SELECT DISTINCT kind FROM _stats")) == {"check"}
-    assert set(described(db).values()) == {False}
 
 
 def test_a_check_that_is_declared_otherwise_by_now_is_counted_anew(tmp_path, db):

@@ -16,7 +16,7 @@ def enter_client(store: Store, load: Load, key: int, **values: object) -> None:
 
 
 def check(store: Store, load: Load) -> None:
-    save_counts(store, CLIENTS, load, count_rows(store.connection, CLIENTS, load))
+    save_counts(store, CLIENTS, load, count_rows(store.connection, CLIENTS, load), b"")
 
 
 @pytest.mark.parametrize(

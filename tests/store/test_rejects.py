@@ -6,7 +6,7 @@ from foundation.reader.reader import Damaged, Place
 from foundation.reader.recovery import Error
 from foundation.schema.diagnosis import diagnose
 from foundation.store.ledger import is_settled, read_load
-from foundation.store.rejects import failed_columns, save_errors, save_rejects, set_status, undecoded, waive_superseded
+from foundation.store.rejects import failed_columns, save_errors, save_rejects, set_status, waive_superseded
 from tests.support.entries import CLIENTS, HALFWAY, enter, enter_reject, missing
 
 
@@ -84,14 +84,14 @@ def test_a_column_has_failed_when_nine_tenths_of_its_values_have(store, failed, 
     for record in range(1, failed + 1):
         enter_reject(store, load, Error("schema", "x", "created_at", f"{record}/1", ""), missing("city"), record=record)
 
-    columns = failed_columns(store, load)
-    sentences = diagnose(columns, undecoded(store, load), load.read, "utf-8")
+    columns, undecoded = failed_columns(store, load)
+    sentences = diagnose(columns, undecoded, load.read, "utf-8")
 
     assert columns == [("created_at", failed, "1/1")]
     assert [sentence.split(" records")[0] for sentence in sentences] == [f"created_at: {failed} of 10"][:told]
 
 
-@pytest.mark.parametrize("ask", [failed_columns, undecoded, lambda store, load: is_settled(store, load, HALFWAY)])
+@pytest.mark.parametrize("ask", [failed_columns, lambda store, load: is_settled(store, load, HALFWAY)])
 def test_what_is_asked_of_a_load_takes_as_long_whatever_was_refused_before(store, ask):
     kinds = [Error(stage, "invalid_utf8", "city", "x", "no") for stage in ("schema", "parse")]
     other, load = enter(store), enter(store)
