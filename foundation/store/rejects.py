@@ -89,12 +89,11 @@ def plain_key(source: Source, key: str | None) -> str | None:
         return key
     texts = [key] if len(source.keys) == 1 else json.loads(key)
     kinds = [source.columns[at].kind for at in source.layout.keys]
-    return key_text(
-        [
-            str(int(text)) if kind is int and re.fullmatch("-?[0-9]{1,19}", text) else text
-            for text, kind in zip(texts, kinds, strict=True)
-        ]
-    )
+    plain = [
+        str(int(text)) if kind is int and re.fullmatch("-?[0-9]{1,19}", text) else text
+        for text, kind in zip(texts, kinds, strict=True)
+    ]
+    return key_text(plain)
 
 
 def failed_columns(store: Store, load: Load) -> tuple[list[tuple[str, int, str]], tuple[int, str]]:
