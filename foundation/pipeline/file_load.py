@@ -13,8 +13,7 @@ from foundation.errors import FoundationError, SourceError
 from foundation.memory import Memory
 from foundation.pipeline.profile import Profile, complete, profile_of
 from foundation.pipeline.revalidate import write_valid
-from foundation.pipeline.tuning import Tuning
-from foundation.pipeline.worker import Batch, Batches, Worker
+from foundation.pipeline.worker import Batch, Batches, Tuning, Worker
 from foundation.reader.reader import Damaged, Position, Reader
 from foundation.schema.diagnosis import diagnose
 from foundation.schema.files import left_out_warnings

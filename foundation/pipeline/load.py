@@ -9,8 +9,7 @@ from foundation.errors import Code, SchemaError, SourceError
 from foundation.memory import gc_frozen
 from foundation.pipeline.file_load import Job, load_file
 from foundation.pipeline.revalidate import release
-from foundation.pipeline.tuning import STANDARD, Tuning
-from foundation.pipeline.worker import Worker
+from foundation.pipeline.worker import STANDARD, Tuning, Worker
 from foundation.schema.files import paths_of
 from foundation.schema.source import Source, in_order
 from foundation.store import ledger

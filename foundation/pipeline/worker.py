@@ -9,24 +9,22 @@ over, between two batches, it goes on with the same profile: the result is the s
 many batches as the pipe takes, since storing waits for the disk now and then.
 """
 
-import fcntl
 import gc
-import importlib
 import marshal
 import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import NamedTuple
 
 from foundation.errors import FoundationError
 from foundation.pipeline.profile import Profile
-from foundation.pipeline.tuning import Tuning
 from foundation.reader.reader import Chunk, Damaged, Position, Reader
-from foundation.schema.record import load_sources
+from foundation.schema.record import find_source
 from foundation.schema.source import Source
 from foundation.schema.validator import Verdict, judge
 
@@ -35,6 +33,25 @@ _KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_":
 
 Batch = tuple[Chunk, Verdict]  # some records of a file, without their texts, and what they are read as
 _Packed = tuple[Chunk, bytes, Sequence[int], list[Damaged]]  # a batch with the columns of its valid rows as bytes
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Thresholds that decide how fast a load is, and never what it gives; tests use the paths of large files for small.
+
+    Sizes are of what is still to be read.
+    """
+
+    worker_bytes: int = 8 * 2**20  # for less, to start a worker costs more than it saves
+    running_worker_bytes: int = 2**20  # the same for a worker that is there already
+    reject_cost: int = 5  # clean records that are read in the time of a rejected one
+    worker_wait_s: float = 0  # for a worker that is starting; this process has enough to do meanwhile
+    parents_bytes: int = 2**20  # for less SQLite may look for parents
+    parents_bytes_per_key: int = 20  # for less, to look for gaps among keys takes longer than it saves
+    large_load: int = 20_000  # records; from there on a second connection counts them while indexes are made
+
+
+STANDARD = Tuning()
 
 
 class _Start(NamedTuple):
@@ -82,7 +99,9 @@ class Worker:
     def _start(self) -> None:
         requests, self._requests = Pipe(duplex=False)
         self._answers, answers = Pipe(duplex=False)
-        with suppress(AttributeError, OSError):  # where the system allows it
+        with suppress(ImportError, AttributeError, OSError):  # where the system allows it
+            import fcntl
+
             fcntl.fcntl(answers.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         code = f"import sys; sys.path[:] = {sys.path!r}; from foundation.pipeline.worker import main; main()"
         ends = [requests.fileno(), answers.fileno()]
@@ -203,7 +222,7 @@ def main() -> None:
 
 
 def _read_file(start: _Start, requests: Connection, answers: Connection) -> None:
-    source = _find_source(start.home, start.name)
+    source = find_source(start.home, start.name)
     if not source or source.fingerprint != start.fingerprint:
         raise FoundationError(
             f"{start.home}: {start.name} is declared otherwise by now; start anew to load by that, "
@@ -220,14 +239,3 @@ def _read_file(start: _Start, requests: Connection, answers: Connection) -> None
             if requests.poll():
                 size = requests.recv()
         answers.send(batches.profile)
-
-
-def _find_source(home: str, name: str) -> Source | None:
-    """The source that is declared in a file, or in a module under a name, if it is still there."""
-    if home.endswith(".py"):
-        return next((source for source in load_sources(Path(home)) if source.name == name), None)
-    module, _, declared = home.partition(":")
-    with suppress(ImportError, AttributeError):
-        source: Source = getattr(importlib.import_module(module), declared).__source__
-        return source
-    return None

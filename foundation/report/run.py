@@ -11,7 +11,7 @@ from typing import Any
 from foundation.errors import ReportError, visible
 from foundation.lake.duckdb import open_database
 from foundation.pipeline.load import choose
-from foundation.pipeline.tuning import Tuning
+from foundation.pipeline.worker import Tuning
 from foundation.report.index import summarise_run, write_index, write_index_of_runs
 from foundation.report.provenance.crate import write_manifest
 from foundation.report.provenance.freshness import up_to_date

@@ -15,11 +15,12 @@ A field that is not optional is required. Types: `int`, `float`, `str`, `datetim
 texts, with any constraint of pydantic's `Field`; a `Format` tells how a file writes them, if not in the usual way.
 """
 
+import importlib
 import keyword
 import runpy
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
@@ -208,6 +209,17 @@ def load_sources(path: Path) -> tuple[Source, ...]:
     if not (sources := sources_in(names.values())):
         raise SchemaError(f"{path}: no source is declared there")
     return in_order(replace(source, home=str(path.absolute())) for source in sources)
+
+
+def find_source(home: str, name: str) -> Source | None:
+    """The source that is declared in a file, or in a module under a name, if it is still there."""
+    if home.endswith(".py"):
+        return next((source for source in load_sources(Path(home)) if source.name == name), None)
+    module, _, declared = home.partition(":")
+    source: Source | None = None
+    with suppress(ImportError, AttributeError):
+        source = getattr(importlib.import_module(module), declared).__source__
+    return source
 
 
 def sources_in(things: Iterable[object]) -> list[Source]:

@@ -10,7 +10,6 @@ from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from foundation.errors import SchemaError, StoreError
@@ -70,18 +69,15 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     if not path.parent.is_dir():
         raise StoreError(f"{path}: the folder {path.parent} does not exist; make it first")
     with translate_sqlite_errors(path):
-        mode = "ro" if read_only else "rwc"
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=10
-        )
-        try:
+        address = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=10)
+        with ExitStack() as undone:
+            undone.callback(connection.close)
             connection.execute("PRAGMA foreign_keys = ON")
             if connection.execute("PRAGMA foreign_keys").fetchone() != (1,):
                 raise StoreError(f"{path}: this SQLite does not enforce foreign keys; use a full build of it")
             _require_ours(connection, path, read_only)
-        except BaseException:
-            connection.close()
-            raise
+            undone.pop_all()
     return connection
 
 
@@ -126,9 +122,7 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         with suppress(StoreError) if error else nullcontext():  # the first error is the one to show
             self.close()
 

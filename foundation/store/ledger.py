@@ -145,11 +145,9 @@ def _loads(store: Store, condition: str, *parameters: Any) -> Iterator[Load]:
 
 def save_load(store: Store, load: Load) -> None:
     """Write a load, inside the open transaction; a new one gets its number."""
-    values = vars(load) | {"header": json.dumps(load.header), "warnings": json.dumps(load.warnings)}
-    if not load.load_id:
-        del values["load_id"]
-    names = ", ".join(values)
-    marks = ", ".join(f":{name}" for name in values)
+    texts = {"header": json.dumps(load.header), "warnings": json.dumps(load.warnings)}
+    values = vars(load) | texts | {"load_id": load.load_id or None}
+    names, marks = ", ".join(values), ", ".join(f":{name}" for name in values)
     # Not the key: setting it, even to itself, makes SQLite look for rows that refer to it.
     changes = ", ".join(f"{name} = excluded.{name}" for name in values if name != "load_id")
     cursor = store.execute(
@@ -223,12 +221,6 @@ def is_settled(store: Store, load: Load, at: Position) -> bool:
 
 def save_chunk(store: Store, load: Load, chunk: Chunk, *, records: int, seconds: float, rss_bytes: int) -> None:
     """Count a step of *records* and write the checkpoint at the end of *chunk*, inside the open transaction."""
-    size = chunk.end.byte - chunk.start.byte
-    store.execute(
-        """
-        INSERT INTO _chunks (load_id, records, bytes, seconds, rss_bytes, record_end, line_end, byte_end, digest)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-        """,
-        (load.load_id, records, size, seconds, rss_bytes, *chunk.end, chunk.digest),
-    )
+    values = load.load_id, records, chunk.end.byte - chunk.start.byte, seconds, rss_bytes, *chunk.end, chunk.digest
+    store.execute("INSERT INTO _chunks VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
     save_load(store, load)

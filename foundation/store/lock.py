@@ -19,8 +19,7 @@ def write_lock(database: Path, *, wait_s: float) -> BinaryIO:
 
     Raises StoreError that says who writes when another process still holds it after *wait_s* seconds.
     """
-    path = database.resolve()
-    path = path.with_name(path.name + ".lock")
+    path = Path(f"{database.resolve()}.lock")
     try:
         file = path.open("a+b", buffering=0)
     except OSError as error:

@@ -85,9 +85,8 @@ def known_parents(
     meanwhile: who stores rows has to.
     """
     references = source.references
-    if size < min_size or not references or source.name in references.values():
-        yield None
-    elif (parents := Parents(store, references, size // bytes_per_key)).are_known:
+    is_worth_it = size >= min_size and references and source.name not in references.values()
+    if is_worth_it and (parents := Parents(store, references, size // bytes_per_key)).are_known:
         with store.foreign_keys_off():
             yield parents
     else:

@@ -9,7 +9,6 @@ import sqlite3
 from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass, field
 from operator import length_hint
-from typing import Any
 
 from foundation.errors import Code, Stage
 from foundation.reader.reader import Damaged
@@ -69,7 +68,7 @@ class TableWriter:
         self._looks_ahead = bool(self._references) and not (self._own_references or store.is_rebuilding)
         self._insert_sql = _insert_sql(source, load.load_id)
         self._update_sql = _update_sql(source, load.load_id)
-        self._select_sql = _select_sql(source)
+        self._select_sql = _select_sql(source)  # columns, record and load of rows with the given keys
 
     def write(self, rows: list[Row]) -> WriteResult:
         """Store *rows*, each with the number of its record as last value, as far as they are not rejected."""
@@ -125,7 +124,8 @@ class TableWriter:
     def _write_row_by_row(self, rows: list[Row], result: WriteResult) -> None:
         """Insert, update or reject each row by what is stored under its key."""
         missing = {} if self._looks_ahead else self._missing_parents(rows)
-        stored = self._stored(rows)
+        keys = json.dumps([self._source.key_of(row) for row in rows])
+        stored = {self._source.key_of(row): row for row in self._store.execute(self._select_sql, (keys,))}
         new, changed, unchanged = list[Row](), list[Row](), list[Row]()
         for row in rows:
             key = self._source.key_of(row)
@@ -148,11 +148,6 @@ class TableWriter:
 
     def _reject(self, row: Row, errors: list[Error], result: WriteResult) -> None:
         result.rejected.append(Damaged(int(row[-1] or 0), errors, self._source.key_text(self._source.key_of(row))))
-
-    def _stored(self, rows: list[Row]) -> dict[Any, Row]:
-        """The rows in the table that have a key of these: their columns, record and load."""
-        keys = json.dumps([self._source.key_of(row) for row in rows])
-        return {self._source.key_of(row): row for row in self._store.execute(self._select_sql, (keys,))}
 
     def _missing_parents(self, rows: list[Row]) -> _Missing:
         """For each reference the values that no parent has, each with its code."""

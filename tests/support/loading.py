@@ -5,7 +5,7 @@ from functools import partial
 
 import foundation
 from foundation.pipeline import load
-from foundation.pipeline.tuning import Tuning
+from foundation.pipeline.worker import Tuning
 
 # This process has run other tests and keeps what they import: what it holds says nothing about the memory of a load.
 ingest: Callable[..., foundation.Run] = partial(foundation.ingest, memory_limit=2_000_000_000)
