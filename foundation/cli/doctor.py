@@ -39,12 +39,12 @@ def _kernel() -> Finding:
     """The kernel that notebooks are run with must be the Python that this is."""
     try:
         from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
-    except ImportError:
-        return Finding("kernel python3", sys.executable, "jupyter_client is not installed", False)
-    try:
+
         python = KernelSpecManager().get_kernel_spec("python3").argv[0]
+    except ImportError:
+        python = "jupyter_client is not installed"
     except NoSuchKernel:
-        return Finding("kernel python3", sys.executable, "none: install ipykernel", False)
+        python = "none: install ipykernel"
     return Finding("kernel python3", sys.executable, python, python in (sys.executable, "python", "python3"))
 
 

@@ -84,14 +84,10 @@ def show_progress() -> Iterator[Any]:
         yield lambda load, done, size: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
-    columns = (
-        TextColumn("{task.description:<17}"),
-        BarColumn(),
-        TextColumn("{task.fields[records]:>12,} records {task.fields[rate]:>9,}/s"),
-        TimeRemainingColumn(),
-    )
+    speed = "{task.fields[records]:>12,} records {task.fields[rate]:>9,}/s"
+    columns = ("{task.description:<17}", BarColumn(), speed, TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, Any] = {}
 

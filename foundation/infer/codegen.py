@@ -82,7 +82,7 @@ class Field:
 
 @dataclass
 class Proposal:
-    """All that is proposed for a file."""
+    """All that is proposed for a file; *doubts* are those about its records, the fields have their own."""
 
     file_name: str
     records: int
@@ -92,6 +92,12 @@ class Proposal:
     known: Sequence[Source]
     written: Mapping[str, str]  # keywords of the class that say how its files are called and written; empty: as usual
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it accepts every record of the file."""
+        return not self.doubts
+
+    @property
     def text(self) -> str:
         """The Python text: a docstring, imports, the class."""
         hides = bool(_TIMES & {field.name for field in self.fields})  # a field of such a name would hide the type

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from foundation.errors import Code, SourceError, visible
 from foundation.infer.codegen import Field, Proposal, identifier, names_of, singular
@@ -26,14 +25,7 @@ _CODE = re.compile("phone|mobile|fax|pin(code)?|zip(code)?|postcode|plz|code|iba
 _KEYS = re.compile("id|key|uuid|guid"), re.compile("no|nr|num|number|code|sku|ref")
 
 
-class Draft(NamedTuple):
-    """A proposal as Python text; `is_whole` says whether it accepts every record of the file it came from."""
-
-    text: str
-    is_whole: bool
-
-
-def draft(path: Path, known: Sequence[Source], dialect: Dialect = COMMAS) -> Draft:
+def draft(path: Path, known: Sequence[Source], dialect: Dialect = COMMAS) -> Proposal:
     """Read the whole file and propose its source; files of *known* sources in the same folder may be referred to.
 
     Raises SourceError when it is no CSV file in this dialect with a header of different names, or has no records.
@@ -57,7 +49,7 @@ def draft(path: Path, known: Sequence[Source], dialect: Dialect = COMMAS) -> Dra
                 _propose_reference(scan, field, path.parent, [s for s in parents if _is_named_after(field, s)])
     written = {"files": "" if file_name == f"{table}.csv" else glob.escape(file_name)}
     written |= {option: value for option, value in asdict(dialect).items() if value != getattr(COMMAS, option)}
-    return Draft(Proposal(path.name, scan.records, table, fields, doubts, known, written).text(), not doubts)
+    return Proposal(path.name, scan.records, table, fields, doubts, known, written)
 
 
 def _propose_type(field: Field) -> None:
