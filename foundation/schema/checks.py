@@ -75,17 +75,6 @@ class Check(NamedTuple):
         return self.duckdb if dialect == "duckdb" else self.sqlite
 
 
-def parse_checks(checks: Mapping[str, str], table: str, columns: Mapping[str, type]) -> dict[str, Check]:
-    """Each of these by its name, as `parse_check` does; raises SchemaError that names the check."""
-    parsed = {}
-    for name, text in checks.items():
-        try:
-            parsed[name] = parse_check(text, table, columns)
-        except SchemaError as error:
-            raise SchemaError(f"the check {name}: {error}") from error
-    return parsed
-
-
 def parse_check(text: str, table: str, columns: Mapping[str, type]) -> Check:
     """The condition that a plausible row of *table* meets, whose columns have these types.
 
@@ -109,8 +98,7 @@ def _require_kind(what: str, kind: str, *parts: Check) -> str:
         if kind and part.kind and kind not in (part.kind, _BROADER.get(part.kind)):
             raise SchemaError(f"{what} takes a {kind}, and {part.sqlite} is a {part.kind}")
     kinds = {part.kind for part in parts if part.kind}
-    if len(kinds) > 1:
-        kinds = {_BROADER.get(one, one) for one in kinds}
+    kinds = kinds if len(kinds) < 2 else {_BROADER.get(one, one) for one in kinds}
     if len(kinds) > 1:
         raise SchemaError(f"{what} takes values that are alike, not a {' and a '.join(sorted(kinds))}")
     return kinds.pop() if kinds else ""
@@ -131,8 +119,8 @@ class _Parser:
     def _peek(self) -> str:
         return self._tokens[0] if self._tokens else ""
 
-    def _take(self, *words: str) -> str:
-        return self._tokens.pop(0) if self._peek() in words else ""
+    def _take(self, word: str) -> bool:
+        return self._peek() == word and bool(self._tokens.pop(0))
 
     def expect(self, word: str) -> None:
         """Pass this word, or the end if it is empty; raises SchemaError if another one is there."""
@@ -182,12 +170,27 @@ class _Parser:
         return Check("text", token, token)
 
     def _operand(self) -> Check:
-        word = self._peek()
-        if word in _OTHER_WORDS or word in ("(", "-"):
-            return self._construct(self._tokens.pop(0))
-        if not re.match(r"[\w'\"]", word):
+        word = self._tokens.pop(0) if self._tokens else ""
+        match word:
+            case "NULL" | "TRUE" | "FALSE":
+                return Check("" if word == "NULL" else "condition", word, word)
+            case "CASE":
+                return self._case()
+            case "(":
+                inner = self._select() if self._take("SELECT") else self.expression()
+                self.expect(")")
+                return inner
+            case "NOT":
+                operand = self.expression(3)
+                return _made(_require_kind(word, "condition", operand), "(NOT {})", operand)
+            case "-":
+                operand = self._operand()
+                return _made(_require_kind(word, "number", operand), "(- {})", operand)
+        return self._value(word)
+
+    def _value(self, word: str) -> Check:
+        if word in _OTHER_WORDS or not re.match(r"[\w'\"]", word):
             raise SchemaError(f"a value is expected, not {word or 'its end'}")
-        self._tokens.pop(0)
         if word[0] == "'":
             return Check("text", word, word)
         if word.isdigit() and len(word) < 19:
@@ -196,26 +199,6 @@ class _Parser:
             real = word if "e" in word.lower() else f"{word}e0"  # DuckDB would count in decimals
             return Check("number", real, real)
         return self._function(word.lower()) if self._take("(") else self._column(word)
-
-    def _construct(self, word: str) -> Check:
-        if word in ("NULL", "TRUE", "FALSE"):
-            return Check("" if word == "NULL" else "condition", word, word)
-        if word == "CASE":
-            return self._case()
-        if word == "(" and self._take("SELECT"):
-            return self._select()
-        if word == "(":
-            inner = self.expression()
-            self.expect(")")
-            return inner
-        if word not in ("NOT", "-"):
-            raise SchemaError(f"a value is expected, not {word}")
-        if word == "NOT":
-            operand = self.expression(3)
-            return _made(_require_kind(word, "condition", operand), "(NOT {})", operand)
-        operand = self._operand()
-        _require_kind(word, "number", operand)
-        return _made(operand.kind, "(- {})", operand)
 
     def _column(self, word: str) -> Check:
         table, name = (word, self._tokens.pop(0)) if self._take(".") and self._tokens else ("", word)
@@ -259,7 +242,6 @@ class _Parser:
             )
         self.expect("WHERE")
         where = self.expression()
-        self.expect(")")
         self._depth -= 1
         _require_kind("WHERE", "condition", where)
         return _made(value.kind, "(SELECT min({}) FROM {} WHERE {})", value, Check("", table, table), where)
@@ -269,11 +251,11 @@ class _Parser:
         parts, values, template = [*compared], list[Check](), "CASE {}" if compared else "CASE"
         while not values or self._peek() == "WHEN":
             self.expect("WHEN")
-            when = self.expression()
-            _require_kind("CASE", "" if compared else "condition", *compared, when)
+            parts.append(self.expression())
+            _require_kind("CASE", "" if compared else "condition", *compared, parts[-1])
             self.expect("THEN")
             values.append(self.expression())
-            parts += [when, values[-1]]
+            parts.append(values[-1])
             template += " WHEN {} THEN {}"
         if self._take("ELSE"):
             values.append(self.expression())

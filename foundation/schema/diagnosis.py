@@ -32,21 +32,21 @@ def diagnose(failed: Iterable[tuple[str, int, str]], undecoded: tuple[int, str],
     *failed* has for each column how many of its values are not valid, *undecoded* how many records are no text, each
     with a sample. A column is named from nine tenths of the records on, the encoding from one in a hundred.
     """
-    sentences = _explain_columns([column for column in failed if column[1] >= 0.9 * read], read)
-    if undecoded[0] * 100 >= max(read, 1):
-        sentences.append(_explain_encoding(*undecoded, read, encoding))
-    return sentences
-
-
-def _explain_columns(failed: Iterable[tuple[str, int, str]], read: int) -> list[str]:
-    """Why columns fail; those that fail alike share a sentence."""
-    alike: dict[str, list[tuple[str, int, str]]] = {}
+    alike: dict[str, list[tuple[str, int, str]]] = {}  # columns that fail alike share a sentence
     for column, count, sample in failed:
-        alike.setdefault(reason(sample) or column, []).append((column, count, sample))
-    return [
+        if count >= 0.9 * read:
+            alike.setdefault(reason(sample) or column, []).append((column, count, sample))
+    sentences = [
         explain_column(", ".join(names), max(counts), read, samples[0])
         for names, counts, samples in (zip(*group, strict=True) for group in alike.values())
     ]
+    count, sample = undecoded
+    if count * 100 >= max(read, 1):
+        sentences.append(
+            f"{count:,} of {read:,} records are no {encoding} text, such as '{visible(sample, 40)}': export the file "
+            "as UTF-8, or declare its encoding, such as encoding='cp1252'"
+        )
+    return sentences
 
 
 def explain_column(column: str, failed: int, read: int, sample: str) -> str:
@@ -54,14 +54,6 @@ def explain_column(column: str, failed: int, read: int, sample: str) -> str:
     sentence = f"{column}: {failed:,} of {read:,} records are refused for values like '{visible(sample, 40)}'"
     why = reason(sample)
     return f"{sentence}: {why}" if why else sentence
-
-
-def _explain_encoding(failed: int, sample: str, read: int, encoding: str) -> str:
-    """Why *failed* of *read* records hold bytes as in *sample* that are no text, and what to do about it."""
-    return (
-        f"{failed:,} of {read:,} records are no {encoding} text, such as '{visible(sample, 40)}': export the file as "
-        "UTF-8, or declare its encoding, such as encoding='cp1252'"
-    )
 
 
 def reason(sample: str) -> str | None:

@@ -34,7 +34,10 @@ class Format:
     pattern: str
 
     def __post_init__(self) -> None:
-        if not _number(self.pattern) and not _is_time(self.pattern):
+        directives = _directives(self.pattern)
+        known = {day | hours for day in _DAYS for hours in _HOURS}
+        is_time = len(set(directives)) == len(directives) and frozenset(directives) in known
+        if not is_time and not _number(self.pattern):
             raise SchemaError(
                 f"Format({self.pattern!r}): write a time with day, month and year, as in %d/%m/%Y %H:%M, "
                 "or a number as the file would have 1234.56, as in 1.234,56"
@@ -67,12 +70,6 @@ class Format:
 
 def _directives(pattern: str) -> list[str]:
     return re.findall("%(.?)", pattern)
-
-
-def _is_time(pattern: str) -> bool:
-    directives = _directives(pattern)
-    known = {day | hours for day in _DAYS for hours in _HOURS}
-    return len(set(directives)) == len(directives) and frozenset(directives) in known
 
 
 @cache

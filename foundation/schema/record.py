@@ -19,8 +19,8 @@ import importlib
 import keyword
 import runpy
 import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
@@ -33,7 +33,7 @@ from foundation.errors import SchemaError
 from foundation.reader.dialect import Dialect
 from foundation.reader.layout import UNPACKED_LIMIT
 from foundation.schema.formats import Format
-from foundation.schema.source import Column, Source, in_order
+from foundation.schema.source import Column, Source, in_order, prefixed
 from foundation.schema.types import COLUMN_TYPES
 
 
@@ -77,7 +77,7 @@ class Record(BaseModel):
             raise SchemaError(f"{name}: name its table and its key, as in `class Trip(Record, table=…, key=…)`")
         _require_no_validators(cls)
         columns = tuple(_column(f"{name}.{column}", column, info) for column, info in cls.model_fields.items())
-        with _prefixed(name):
+        with prefixed(name):
             source = Source(
                 name=table,
                 description=" ".join((cls.__doc__ or "").split()),
@@ -90,21 +90,13 @@ class Record(BaseModel):
                 files=files,
                 dialect=Dialect(delimiter, encoding),
                 max_unpacked=max_unpacked,
-                home=_home(cls),
+                # Nowhere if it is inside a function or in what was started.
+                home="" if "." in cls.__qualname__ or cls.__module__ == "__main__" else f"{cls.__module__}:{name}",
             )
             _require_consistent(source)
             _require_pattern(files)
             _ = source.conditions  # parsed here, so that a check that cannot be is refused at once
         cls.__source__ = source
-
-
-@contextmanager
-def _prefixed(declared: str) -> Iterator[None]:
-    """Put what was *declared* before what is wrong with it."""
-    try:
-        yield
-    except SchemaError as error:
-        raise SchemaError(f"{declared}: {error}") from error
 
 
 def _require_no_validators(model: type[Record]) -> None:
@@ -114,12 +106,6 @@ def _require_no_validators(model: type[Record]) -> None:
             f"{model.__name__}: validator methods are not run on files; "
             "write the rule as Annotated[..., AfterValidator(function)] or as a check"
         )
-
-
-def _home(model: type[Record]) -> str:
-    """Where another process finds the class; nowhere if it is inside a function or in what was started."""
-    is_importable = "." not in model.__qualname__ and model.__module__ != "__main__"
-    return f"{model.__module__}:{model.__qualname__}" if is_importable else ""
 
 
 def _column(declared: str, name: str, info: FieldInfo) -> Column:
@@ -136,7 +122,7 @@ def _column(declared: str, name: str, info: FieldInfo) -> Column:
         constraints=(*constraints, *info.metadata),
         description=info.description or "",
     )
-    with _prefixed(declared):
+    with prefixed(declared):
         _require_storable(column, has_default=info.default not in (None, PydanticUndefined) or info.default_factory)
     return column
 

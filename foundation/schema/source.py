@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import cached_property
 from operator import itemgetter
@@ -11,9 +12,18 @@ from typing import Any
 from foundation.errors import SchemaError
 from foundation.reader.dialect import COMMAS, Dialect
 from foundation.reader.layout import UNPACKED_LIMIT, Layout, key_text
-from foundation.schema.checks import Check, parse_checks
+from foundation.schema.checks import Check, parse_check
 from foundation.schema.formats import Format
 from foundation.schema.types import COLUMN_TYPES, ColumnType
+
+
+@contextmanager
+def prefixed(declared: str) -> Iterator[None]:
+    """Put what was *declared* before what is wrong with it."""
+    try:
+        yield
+    except SchemaError as error:
+        raise SchemaError(f"{declared}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +78,12 @@ class Source:
 
     @cached_property
     def conditions(self) -> Mapping[str, Check]:
-        """The checks as each engine takes them."""
-        return parse_checks(self.checks, self.name, {column.name: column.kind for column in self.columns})
+        """The checks as each engine takes them; raises SchemaError that names the check."""
+        kinds, parsed = {column.name: column.kind for column in self.columns}, {}
+        for name, text in self.checks.items():
+            with prefixed(f"the check {name}"):
+                parsed[name] = parse_check(text, self.name, kinds)
+        return parsed
 
     def key_text(self, key: Any) -> str:
         """A key as the ledger has it: as it stands, or a JSON array of texts where it has several columns."""
@@ -143,15 +157,14 @@ def in_order(sources: Iterable[Source]) -> tuple[Source, ...]:
     """
     waiting = list(sources)
     _require_parents(waiting)
-    placed: list[Source] = []
+    placed: dict[str, Source] = {}
     while waiting:
-        done = {s.name for s in placed}
-        ready = [s for s in waiting if set(s.references.values()) <= done | {s.name}]
+        ready = [s for s in waiting if set(s.references.values()) <= {*placed, s.name}]
         if not ready:
             raise SchemaError(f"the references of {', '.join(s.name for s in waiting)} form a circle")
-        placed.append(ready[0])
+        placed[ready[0].name] = ready[0]
         waiting.remove(ready[0])
-    return tuple(placed)
+    return tuple(placed.values())
 
 
 def _require_parents(sources: Sequence[Source]) -> None:
@@ -162,12 +175,11 @@ def _require_parents(sources: Sequence[Source]) -> None:
         parents = set(source.references.values())
         if unknown := parents - by_name.keys():
             raise SchemaError(f"{source.name} refers to {', '.join(sorted(unknown))}, which no source declares")
-        for parent in (by_name[name] for name in parents):
-            if len(parent.keys) > 1:
-                raise SchemaError(
-                    f"{source.name} refers to {parent.name}, whose key has several columns ({parent.key}); only a key "
-                    "of one column can be referred to: declare no reference, or a check"
-                )
+        if several := [by_name[name] for name in parents if len(by_name[name].keys) > 1]:
+            raise SchemaError(
+                f"{source.name} refers to {several[0].name}, whose key has several columns ({several[0].key}); only a "
+                "key of one column can be referred to: declare no reference, or a check"
+            )
 
 
 def with_parents(sources: Iterable[Source], names: Iterable[str]) -> list[str]:

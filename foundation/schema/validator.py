@@ -16,7 +16,7 @@ from functools import lru_cache, partial
 from itertools import compress
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic import Field, GetPydanticSchema, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
 from foundation.errors import Code, Stage
@@ -91,7 +91,7 @@ class _ColumnValidator:
         annotated: Any = _annotated(column)
         self._is_optional = not column.required
         self._validate_all = TypeAdapter(list[annotated]).validate_python
-        self._validate_each = TypeAdapter(list[Annotated[annotated, _OrElse(_INVALID)]]).validate_python
+        self._validate_each = TypeAdapter(list[Annotated[annotated, _or_else(_INVALID)]]).validate_python
         self._shortcut = shortcut(column, self._validate_all)
 
     def __call__(self, texts: Sequence[str], invalid: set[int]) -> Sequence[Value]:
@@ -161,18 +161,15 @@ def _row_validator(source: Source) -> TypeAdapter[list[Row]]:
 
 def reader_of(column: Column) -> Callable[[Sequence[str]], list[Value]]:
     """A function that gives the values of texts as *column* has them, None for those that are not valid."""
-    annotated: Any = Annotated[_annotated(column), _OrElse(None)]
+    annotated: Any = Annotated[_annotated(column), _or_else(None)]
     return TypeAdapter(list[annotated]).validate_python
 
 
-class _OrElse:
+def _or_else(default: object) -> GetPydanticSchema:
     """Gives something else where there is an error."""
-
-    def __init__(self, default: object) -> None:
-        self._default = default
-
-    def __get_pydantic_core_schema__(self, kind: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_default_schema(handler(kind), default=self._default, on_error="default")
+    return GetPydanticSchema(
+        lambda kind, handler: core_schema.with_default_schema(handler(kind), default=default, on_error="default")
+    )
 
 
 def _annotated(column: Column) -> Any:
@@ -185,7 +182,7 @@ def _annotated(column: Column) -> Any:
         constraints = (_SQLITE_INTEGER, *constraints)
     elif column.column_type.is_time:
         constraints = tuple(map(_as_text, constraints))
-    annotated: Any = Annotated[(kind, *constraints, _AsWritten(column))]
+    annotated: Any = Annotated[(kind, *constraints, _as_written(column))]
     return annotated if column.required else annotated | None
 
 
@@ -196,24 +193,15 @@ def _as_text(constraint: Any) -> Any:
     return replace(constraint, **{n: str(v) for n, v in asdict(constraint).items() if isinstance(v, date)})
 
 
-class _AsWritten:
+def _as_written(column: Column) -> GetPydanticSchema:
     """Narrows what pydantic reads from a text to how a file writes the column."""
-
-    def __init__(self, column: Column) -> None:
-        self._column = column
-
-    def __get_pydantic_core_schema__(self, kind: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        steps = [_from_format(self._column), _usual_text(self._column), handler(kind)]
-        schemas = [step for step in steps if step]
-        return core_schema.chain_schema(schemas) if len(schemas) > 1 else schemas[0]
-
-
-def _from_format(column: Column) -> CoreSchema | None:
-    """From the declared format to the usual one; a column without pays nothing for it."""
-    if not column.format:
-        return None
-    read = _text(partial(column.format.read, kind=column.kind))
-    return _or_error(f"{column.kind.__name__}_parsing", read, _IN_CALENDAR)
+    steps = []
+    if column.format:  # from that to the usual one
+        read = _text(partial(column.format.read, kind=column.kind))
+        steps.append(_or_error(f"{column.kind.__name__}_parsing", read, _IN_CALENDAR))
+    if usual := _usual_text(column):
+        steps.append(usual)
+    return GetPydanticSchema(lambda kind, handler: core_schema.chain_schema([*steps, handler(kind)]))
 
 
 def _usual_text(column: Column) -> CoreSchema | None:
