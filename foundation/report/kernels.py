@@ -20,7 +20,7 @@ from typing import Any
 
 from jupyter_client.manager import AsyncKernelManager
 
-_PRELOADED = ("ipykernel.kernelapp", "matplotlib.pyplot", "memory_profiler", "pandas", "foundation")
+_PRELOADED = ("ipykernel.kernelapp", "matplotlib.pyplot", "memory_profiler", "pandas", "foundation.pipeline.load")
 
 
 @contextmanager
