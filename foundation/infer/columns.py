@@ -87,11 +87,6 @@ class ColumnFacts:
         """Records without a value."""
         return self.records - self.filled
 
-    @property
-    def is_unique(self) -> bool:
-        """Whether every record has a value of its own."""
-        return self.records == self.distinct
-
     def fitting(self) -> TypeFit | None:
         """The first type without a format that all values fit."""
         return next((fit for fit in self.plain if self.filled and not fit.misfits), None)
@@ -155,9 +150,10 @@ class ColumnScan:
             for counter in counters:
                 counter.add(counts)
 
-    def distinct_times(self, at: int) -> int:
-        """How many different values a column of timestamps has: `T` and a space in one are the same."""
-        return int(self._row(f"SELECT count(DISTINCT replace(c{at}, 'T', ' ')) FROM file WHERE c{at} <> ''")[0])
+    def has_unique_times(self, at: int) -> bool:
+        """Whether every record has a timestamp of its own in a column: `T` and a space in one are the same."""
+        sql = f"SELECT count(DISTINCT replace(c{at}, 'T', ' ')) FROM file WHERE c{at} <> ''"
+        return bool(self._row(sql)[0] == self.records)
 
     def pair(self, columns: Sequence[ColumnFacts]) -> tuple[ColumnFacts, ColumnFacts] | None:
         """The first two of these columns, among few, that are different together in every record."""

@@ -118,11 +118,11 @@ def _propose_vocabulary(field: Field, *, is_open: bool) -> None:
 
 def _propose_key(scan: ColumnScan, fields: list[Field]) -> Iterator[str]:
     """Mark the columns by which a record is known; if not all records are, the nearest to it, and say so."""
-    unique = [field for field in fields if field.facts.is_unique and not field.is_optional]
+    unique = [field for field in fields if field.facts.distinct == scan.records and not field.is_optional]
     for field in unique:
         field.evidence.insert(0, "all different")
-    keys = sorted((field for field in unique if _is_unique_when_read(scan, field)), key=_rank)[:1]
-    if keys:
+    candidates = [f for f in unique if f.kind != "datetime" or f.form or scan.has_unique_times(f.facts.at)]
+    if keys := sorted(candidates, key=_rank)[:1]:
         keys[0].evidence[0] = f"{scan.records:,} values, all different: the key"
         keys[0].doubts += _doubts_of_key(fields, keys[0])
     elif pair := scan.pair([field.facts for field in fields if field.kind != "float" and not field.is_optional]):
@@ -141,11 +141,6 @@ def _propose_key(scan: ColumnScan, fields: list[Field]) -> Iterator[str]:
         if _is_last_resort(key) or (len(keys) > 1 and key.kind == "datetime"):
             key.kind, key.form = "str", None
         key.is_key = True
-
-
-def _is_unique_when_read(scan: ColumnScan, field: Field) -> bool:
-    """Whether values that differ as texts differ as values, too."""
-    return field.kind != "datetime" or field.form is not None or scan.distinct_times(field.facts.at) == scan.records
 
 
 def _is_last_resort(field: Field) -> bool:

@@ -19,7 +19,7 @@ def test_different_values_are_counted_exactly_beyond_what_is_kept(tmp_path):
     with scan(tmp_path, "n,word", *(f"{n},w{n % 3_000}" for n in range(5_000)), "17,") as it:
         number, word = it.column(0), it.column(1)
 
-    assert (number.distinct, number.filled, number.is_unique) == (5_000, 5_001, False)
+    assert (number.distinct, number.filled, number.records) == (5_000, 5_001, 5_001)
     assert (word.distinct, word.filled, word.empty, len(word.words)) == (3_000, 5_000, 1, WORDS)
     assert word.words[0] == ("w0", 2)
 
