@@ -1,7 +1,7 @@
 """Corrected records back into the database: exports of rejects that a person has mended in a spreadsheet."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -126,17 +126,16 @@ class _Export:
         chunk = Chunk.of_rows(records, [corrected[record][1] for record in records])
         with revalidation(self.store, self.source, origin, self.run_id, LoadKind.REPAIR) as version:
             reasons = version.recover(chunk, ids, RejectStatus.REPAIRED)
-            self._keep_corrections(version.load, (corrected[record] for record in records if record not in reasons))
+            known = version.load.load_id, str(self.path)
+            stored = [corrected[record] for record in records if record not in reasons]
+            self.store.connection.executemany(
+                "INSERT INTO _repairs VALUES (?, ?, ?, ?, ?)",
+                [(number, *known, json.dumps(fields), now()) for number, fields in stored],
+            )
         for record, errors in reasons.items():
             self._refuse(ids[record], format_errors(errors))
         if version.load.read:
             self.result.loads.append(version.load)
-
-    def _keep_corrections(self, load: Load, stored: Iterable[tuple[int, list[str]]]) -> None:
-        self.store.connection.executemany(
-            "INSERT INTO _repairs VALUES (?, ?, ?, ?, ?)",
-            [(number, load.load_id, str(self.path), json.dumps(fields), now()) for number, fields in stored],
-        )
 
     def _refuse(self, reject_id: int, reason: str) -> None:
         self.result.refused.append(Refusal(self.source.name, reject_id, reason))

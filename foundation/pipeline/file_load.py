@@ -65,10 +65,8 @@ def load_file(job: Job, source: Source, path: Path) -> Load:
 
 def _refuse(job: Job, source: Source, path: Path, refusal: SourceError) -> Load:
     """Enter a file that is refused as a load of nothing, with one reject that has no record."""
-    load = Load(
-        source.name, str(path), 0, source.fingerprint, job.run_id,
-        status=LoadStatus.REFUSED, warnings=[str(refusal)],
-    )  # fmt: skip
+    load = Load(source.name, str(path), 0, source.fingerprint, job.run_id)
+    load.status, load.warnings = LoadStatus.REFUSED, [str(refusal)]
     reject = Damaged(0, [rejects.file_error(refusal)], None)
     with job.store.transaction():
         ledger.save_load(job.store, load)
@@ -129,21 +127,22 @@ class _FileLoad:
 
     def run(self) -> None:
         """Store all batches, and complete the load unless it was stopped."""
-        same_file, profile = ledger.loads_of_file(self._store, self._load), profile_of(self._source)
-        parents_known = known_parents(
-            self._store, self._source, self._reader.size - self._reader.at.byte,
-            min_size=self._job.tuning.parents_bytes, bytes_per_key=self._job.tuning.parents_bytes_per_key,
-        )  # fmt: skip
-        with (
-            parents_known as parents,
-            closing(Batches(self._path, self._source, self._reader, profile, self._job.worker)) as batches,
-        ):
-            writer = TableWriter(self._store, self._source, self._load, same_file, parents)
-            if stop := self._store_batches(batches, writer):
-                self._stop(stop)
+        load, profile = self._load, profile_of(self._source)
+        same_file = ledger.loads_of_file(self._store, load)
+        left, tuning = self._reader.size - self._reader.at.byte, self._job.tuning
+        limits = {"min_size": tuning.parents_bytes, "bytes_per_key": tuning.parents_bytes_per_key}
+        parents_known = known_parents(self._store, self._source, left, **limits)
+        given = Batches(self._path, self._source, self._reader, profile, self._job.worker)
+        with parents_known as parents, closing(given) as batches:
+            writer = TableWriter(self._store, self._source, load, same_file, parents)
+            if reason := self._store_batches(batches, writer):
+                load.status = LoadStatus.STOPPED
+                load.warnings.append(f"{reason}; run the same command again, it goes on behind record {load.read:,}")
+                with self._store.transaction():
+                    ledger.save_load(self._store, load)
                 return
         batches.profile.subtract(self._refused)
-        self._load.bytes = self._bytes
+        load.bytes = self._bytes
         self._finish(batches.profile)
 
     def _store_batches(self, batches: Batches, writer: TableWriter) -> str | None:
@@ -181,13 +180,6 @@ class _FileLoad:
         load.peak_rss_bytes = max(load.peak_rss_bytes, memory.peak)
         ledger.save_chunk(self._store, load, chunk, records=chunk.size, seconds=seconds, rss_bytes=rss)
         self._bytes, self._digest = chunk.end.byte, chunk.digest
-
-    def _stop(self, reason: str) -> None:
-        load = self._load
-        load.status = LoadStatus.STOPPED
-        load.warnings.append(f"{reason}; run the same command again, it goes on behind record {load.read:,}")
-        with self._store.transaction():
-            ledger.save_load(self._store, load)
 
     def _finish(self, profile: Profile) -> None:
         """Prove that nothing is lost, and say what is wrong with the file as a whole."""

@@ -87,17 +87,12 @@ def choose(sources: Sequence[Source], only: Iterable[str], data: Path | None) ->
     if unknown := sorted(names - set(known)):
         raise SchemaError(f"no source {', '.join(unknown)}; there are {', '.join(known)}")
     chosen = [s for s in sources if not names or s.name in names]
-    if data:
-        _require_delivery(data, chosen)
-    return chosen
-
-
-def _require_delivery(data: Path, chosen: list[Source]) -> None:
     wanted = ", ".join(s.pattern for s in chosen)
-    if not data.is_dir():
+    if data and not data.is_dir():
         what = "is a file; name the folder it is in" if data.exists() else "no such folder"
         raise SourceError(Code.NOT_FOUND, f"{data}: {what}; wanted is a folder with {wanted}")
-    if not any(path.exists() for s in chosen for path in paths_of(s, data)):
+    if data and not any(path.exists() for s in chosen for path in paths_of(s, data)):
         there = sorted(p.name for p in data.iterdir())
         shown = ", ".join(there[:8]) + (" …" if len(there) > 8 else "")
         raise SourceError(Code.NOT_FOUND, f"{data}: none of {wanted} is there, but {shown or 'nothing at all'}")
+    return chosen

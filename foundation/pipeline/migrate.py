@@ -126,10 +126,8 @@ class _Table:
     def _batches(self) -> Iterator[tuple[int, dict[int, tuple[Value, ...]]]]:
         """Rows of one origin by their records, in the order of the table."""
         columns = ", ".join(f"o.{quote(name)}" for name in self._columns)
-        old = quote(self._old)
-        cursor = self._store.execute(
-            f"SELECT {columns}, l.origin, o._record FROM {old} o CROSS JOIN _loads l ON l.load_id = o._load"
-        )
+        both = f"{quote(self._old)} o CROSS JOIN _loads l ON l.load_id = o._load"
+        cursor = self._store.execute(f"SELECT {columns}, l.origin, o._record FROM {both}")
         while batch := cursor.fetchmany(_BATCH):
             by_origin: dict[int, dict[int, tuple[Value, ...]]] = {}
             for *values, origin, record in batch:
@@ -148,7 +146,11 @@ class _Table:
 
     def _validate(self, version: Revalidation, rows: dict[int, tuple[Value, ...]]) -> None:
         """Store the rows that are valid, keep the others with their reasons."""
-        texts = [self._texts(values) for values in rows.values()]
+        places = list(zip(self._positions, self._source.columns, strict=True))
+        texts = [
+            ["" if index is None else _text(values[index], column.kind) for index, column in places]
+            for values in rows.values()
+        ]
         validated = judge(self._unformatted, Chunk.of_rows(list(rows), texts))
         # A key that two rows have now is one too many, whatever file they are from.
         rejected = version.write(validated, {one.load.load_id for one in self._loads.values()})
@@ -156,13 +158,6 @@ class _Table:
         rejects.save_rejects(self._store, self._source, version.load, kept)
         version.load.read += len(rows)
         version.load.rejected += len(rejected)
-
-    def _texts(self, values: tuple[Value, ...]) -> list[str]:
-        """The fields of an old row, in the order of the source."""
-        return [
-            "" if index is None else _text(values[index], column.kind)
-            for index, column in zip(self._positions, self._source.columns, strict=True)
-        ]
 
     def _raw(self, values: tuple[Value, ...]) -> bytes:
         """A row of the old table as a record of a file, to be validated again."""

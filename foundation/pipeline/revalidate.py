@@ -107,9 +107,8 @@ def _revalidate_open(store: Store, source: Source, run_id: str, kind: LoadKind, 
     The versions of files come in their order: what a later one holds of a record is newer.
     """
     # Most loads change nothing for rejects, and an index has all that this asks of them; what follows reads them.
-    if not store.exists(
-        f"SELECT 1 FROM _rejects r WHERE source = ? AND status = 'open' AND {condition}", (source.name,)
-    ):
+    is_open = f"source = ? AND status = 'open' AND {condition}"
+    if not store.exists(f"SELECT 1 FROM _rejects r WHERE {is_open}", (source.name,)):
         return []
     _waive_overtaken(store, source, condition)
     origins = store.execute(
@@ -119,16 +118,14 @@ def _revalidate_open(store: Store, source: Source, run_id: str, kind: LoadKind, 
         """,
         (source.name,),
     ).fetchall()
-    loads = [_revalidate_version(store, source, origin, run_id, kind, condition) for (origin,) in origins]
+    loads: list[Load] = []
+    for (origin,) in origins:
+        with revalidation(store, source, origin, run_id, kind) as version:
+            for chunk, ids in _batches(store, source, origin, condition):
+                for record, errors in version.recover(chunk, ids, RejectStatus.RELEASED).items():
+                    rejects.save_errors(store, ids[record], errors)
+        loads.append(version.load)
     return [load for load in loads if load.read]
-
-
-def _revalidate_version(store: Store, source: Source, origin: int, run_id: str, kind: LoadKind, condition: str) -> Load:
-    with revalidation(store, source, origin, run_id, kind) as version:
-        for chunk, ids in _batches(store, source, origin, condition):
-            for record, errors in version.recover(chunk, ids, RejectStatus.RELEASED).items():
-                rejects.save_errors(store, ids[record], errors)
-    return version.load
 
 
 def _waive_overtaken(store: Store, source: Source, condition: str) -> None:
@@ -202,9 +199,8 @@ class Revalidation:
     def finish(self) -> None:
         """Keep what the load holds; raises StoreError unless its rows and rejects add up."""
         load = self.load
-        ledger.save_chunk(
-            self._store, load, Chunk.of_rows([], []), records=load.read, seconds=load.seconds, rss_bytes=0
-        )
+        nothing = Chunk.of_rows([], [])
+        ledger.save_chunk(self._store, load, nothing, records=load.read, seconds=load.seconds, rss_bytes=0)
         counted = counts.count_rows(self._store.connection, self._source, load)
         counts.save_counts(self._store, self._source, load, counted, self._profile.packed())
 

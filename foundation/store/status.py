@@ -28,8 +28,7 @@ class LoadStatus(Word):
 
 def run_status(loads: Collection[str]) -> RunStatus:
     """The status of a run by those of its loads, of which the gravest counts."""
-    gravest = (status for status in (LoadStatus.STOPPED, LoadStatus.REFUSED) if status in loads)
-    return RunStatus(next(gravest, LoadStatus.COMPLETE))
+    return next((status for status in (RunStatus.STOPPED, RunStatus.REFUSED) if status in loads), RunStatus.COMPLETE)
 
 
 class LoadKind(Word):

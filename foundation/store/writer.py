@@ -157,8 +157,14 @@ class TableWriter:
             if self._parents:
                 values = self._parents.doubtful(column, values)
             if values:
-                sql, listed = _missing_sql(self._store, parent), json.dumps(list(set(values)))
-                missing[column] = dict(self._store.execute(sql, (parent, listed)))
+                sql = f"""
+                    SELECT value, CASE WHEN EXISTS (
+                        SELECT 1 FROM _rejects WHERE status = 'open' AND source = ? AND key = CAST(value AS TEXT)
+                    ) THEN 'parent_rejected' ELSE 'orphan' END
+                    FROM json_each(?)
+                    WHERE value NOT IN (SELECT {key_of(self._store, parent)} FROM {quote(parent)})
+                """
+                missing[column] = dict(self._store.execute(sql, (parent, json.dumps(list(set(values))))))
         return missing
 
     def _orphan_errors(self, row: Row, missing: _Missing) -> list[Error]:
@@ -169,17 +175,6 @@ class TableWriter:
             if (code := missing.get(column, {}).get(row[position]))
             and not (parent == self._source.name and row[position] == self._source.key_of(row))
         ]
-
-
-def _missing_sql(store: Store, parent: str) -> str:
-    return f"""
-        SELECT value, CASE WHEN EXISTS (
-            SELECT 1 FROM _rejects
-            WHERE status = 'open' AND source = ? AND key = CAST(value AS TEXT)
-        ) THEN 'parent_rejected' ELSE 'orphan' END
-        FROM json_each(?)
-        WHERE value NOT IN (SELECT {key_of(store, parent)} FROM {quote(parent)})
-    """
 
 
 def _insert_sql(source: Source, load_id: int) -> str:
