@@ -9,7 +9,6 @@ PYTEST := $(BIN)/pytest --quiet
 # A file is run by one process, the files that take longest first (tests/conftest.py). The lake runs apart: what it
 # imports, and what its threads keep, is nearly all of the memory that a load may use.
 PARALLEL := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
-COVERED := --cov=foundation --cov-config=pyproject.toml --cov-report=
 NOTEBOOKS := --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=tests/nbval.cfg notebooks
 SWEPT = FOUNDATION_SOAK=$(if $(FULL),full,sampled)
 export JUPYTER_PREFER_ENV_PATH = 1
@@ -31,10 +30,15 @@ check: .venv/ready  ## format, lint, types, fast tests: a minute
 	$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy
 	$(PYTEST) $(PARALLEL) -p no:nbval -m "not slow and not soak and not interop" tests --ignore=tests/lake --ignore=tests/report
 
-test: .venv/ready  ## format, lint, types, all tests, the notebooks as tests, coverage: six minutes
+test: .venv/ready  ## format, lint, types, all tests, and the notebooks as tests: six minutes
 	$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy
 	$(PYTEST) $(PARALLEL) $(COVERED) tests --ignore=tests/lake
-	$(PYTEST) $(PARALLEL) $(COVERED) --cov-append tests/lake $(NOTEBOOKS)
+	$(PYTEST) $(PARALLEL) $(COVERED) $(APPENDED) tests/lake $(NOTEBOOKS)
+
+coverage: COVERED = --cov=foundation --cov-config=pyproject.toml --cov-report=
+coverage: APPENDED = --cov-append
+coverage: test  ## the same, and which lines no test has reached
+	$(BIN)/coverage report
 
 soak: .venv/ready  ## larger samples of faults, kills and histories: an hour; with FULL=1 all of them: hours
 	$(SWEPT) $(PYTEST) -rA -m "sweep or soak" tests
@@ -69,4 +73,4 @@ lock: .venv/ready  ## pin all packages again, newest versions first (needs uv)
 clean:  ## take away what was made, but no report
 	rm -rf .venv .venv-bench .venv-interop .mypy_cache .ruff_cache .hypothesis .coverage* build dist
 
-.PHONY: help report check test soak bench interop lab notebooks docs sample lock clean
+.PHONY: help report check test coverage soak bench interop lab notebooks docs sample lock clean

@@ -7,13 +7,14 @@ import pytest
 
 from tests.support.deliveries import SOUND, Row, line, write_delivery
 
-LONGEST = ("lake", "report", "notebooks", "whole", "pipeline")  # folders of tests
+FIRST = ("lake", "report", "notebooks", "whole", "pipeline")  # folders whose tests take longest
+LAST = "reader"  # records of many megabytes, of which the process keeps some: no load of a small budget comes after
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest: one that came last would keep one process busy and the other idle."""
-    order = {name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
+    order = {name: number for number, name in enumerate(FIRST)} | {LAST: len(FIRST) + 1}
+    items.sort(key=lambda item: order.get(item.path.parent.name, len(FIRST)))
 
 
 @pytest.fixture(autouse=True, scope="session")
