@@ -7,12 +7,10 @@ operations"). Of 1,024 hashes its standard error is 3.1 %. Nobody asks how many 
 there are, and the hashes cost more than all other figures: a column that is measured has none.
 """
 
-import base64
 import json
 import math
 import struct
 import zlib
-from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -123,24 +121,20 @@ class Figures:
         """All of it but the rows, as JSON takes it."""
         if self.values is not None:
             return [self.kind, self.missing, [[*self.values], [*self.values.values()]]]
-        hashes = None
-        if self.hashes is not None:
-            self._keep((), most=_HASHES)
-            hashes = base64.b64encode(array("I", sorted(self.hashes)).tobytes()).decode()
-        return [self.kind, self.missing, None, self.summary(), hashes]
+        self._keep((), most=_HASHES)
+        return [self.kind, self.missing, None, self.summary(), None if self.hashes is None else sorted(self.hashes)]
 
     @classmethod
-    def unpacked(
-        cls, most: int, rows: int, kind: Kind, missing: int, values: Any,
-        summary: Any = (None, None, 0, 0.0), hashes: str | None = None,
-    ) -> Self:  # fmt: skip
+    def unpacked(cls, most: int, rows: int, kind: Kind, missing: int, values: Any, *rest: Any) -> Self:
         """What was packed."""
         figures = cls(kind, most=most)
         figures.rows, figures.missing = rows, missing
-        figures.least, figures.greatest, figures.total, figures.squares = summary
-        figures.values = None if values is None else Counter(dict(zip(*values, strict=True)))
-        figures._require_few(0)
-        figures.hashes = None if hashes is None else set(array("I", base64.b64decode(hashes)))
+        if values is not None:
+            figures.values = Counter(dict(zip(*values, strict=True)))
+            figures._require_few(0)
+        else:
+            (figures.least, figures.greatest, figures.total, figures.squares), hashes = rest
+            figures.values, figures.hashes = None, None if hashes is None else set(hashes)
         return figures
 
     def _absorb(self, count: int, least: Any, greatest: Any, total: float, squares: float) -> None:
