@@ -2,45 +2,44 @@
 
 import html
 import re
+from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from bs4 import BeautifulSoup
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from nbconvert.filters import ansi2html, markdown2html_mistune
 
 from foundation.errors import visible
 from foundation.report.parameters import read_notebook
 
-_TEMPLATES = Path(__file__).parent / "template"
 # What may be wider than a screen is reached by keyboard, too.
 _SCROLL = {"class": "scroll", "role": "group", "aria-label": "Table", "tabindex": "0"}
 _NUMBER = re.compile(r"\s*(?:[-+]?[0-9][0-9,.]*(?:e[-+]?[0-9]+)?\s?%?|nan|NaN|<NA>|–)?\s*")
 
 
-class _Part(NamedTuple):
-    """One cell: what it shows, and its code."""
-
-    html: Markup
-    code: str
-    first: bool  # the title and the text below it
+@cache
+def _environment() -> Environment:
+    templates = FileSystemLoader(Path(__file__).parent / "template")
+    environment = Environment(loader=templates, autoescape=True, undefined=StrictUndefined)
+    environment.filters |= {"visible": visible, "ansi": ansi2html, "markdown": _markdown, "readable": _readable}
+    environment.globals["version"] = version("foundation")
+    return environment
 
 
 def render(template: str, **values: Any) -> str:
-    """A page from one of the templates; every value is escaped."""
-    environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
-    environment.filters["visible"] = visible
-    style = Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8"))  # noqa: S704  # our own file
-    return environment.get_template(template).render(style=style, version=version("foundation"), **values)
+    """A page, or a part of one, from one of the templates; every value is escaped."""
+    return _environment().get_template(template).render(**values)
 
 
 def make_page(notebook: Path, page: Path, *, run_id: str, name: str, failure: str | None) -> str:
     """Write the page of an executed notebook and return its title; *failure* says why it did not run to its end."""
-    cells = read_notebook(notebook).cells
-    parts = _merged([_part(cell, first=i == 0) for i, cell in enumerate(cells) if not _is_marker(cell)])
-    shown = "".join(part.html for part in parts)
+    # papermill points at an error by cells of its own; the page has a banner for that.
+    cells = [c for c in read_notebook(notebook).cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])]
+    parts = _parts(cells)
+    shown = "".join(part["html"] for part in parts)
     heading = re.search(r"<h1[^>]*>(.*?)</h1>", shown, flags=re.S)
     title = html.unescape(heading[1]) if heading else name
     contents = [(id_, html.unescape(text)) for id_, text in re.findall(r'<h2 id="([^"]*)">(.*?)</h2>', shown)]
@@ -59,53 +58,19 @@ def without_measured(page: str) -> str:
     return re.sub(r"<!--measured-->.*?<!--/measured-->", "", page, flags=re.S)
 
 
-def _is_marker(cell: Any) -> bool:
-    """Whether papermill put the cell there to point at an error; the page has a banner for that."""
-    return any(tag.startswith("papermill-error") for tag in cell.metadata.get("tags", []))
+def _parts(cells: Iterable[Any]) -> list[dict[str, str]]:
+    """What each cell shows, and its code; that of cells that show nothing goes with the next: one click, not three."""
+    parts: list[dict[str, str]] = []
+    for cell in cells:
+        code = cell.source if cell.cell_type == "code" else ""
+        if code and parts and parts[-1]["code"] and not parts[-1]["html"]:
+            code = f"{parts.pop()['code']}\n\n{code}"
+        parts.append({"html": render("cell.html.j2", cell=cell), "code": code})
+    return parts
 
 
-def _merged(parts: list[_Part]) -> list[_Part]:
-    """The code of cells that show nothing goes with the cell after them: one click for it, not three."""
-    merged: list[_Part] = []
-    for part in parts:
-        before = merged[-1] if merged else None
-        if before and part.code and before.code and not before.html:
-            merged[-1] = part._replace(code=f"{before.code}\n\n{part.code}")
-        else:
-            merged.append(part)
-    return merged
-
-
-def _part(cell: Any, *, first: bool) -> _Part:
-    shown, code = "", ""
-    if cell.cell_type == "markdown":
-        shown = re.sub(r'<a class="anchor-link".*?</a>', "", markdown2html_mistune(cell.source))
-    elif cell.cell_type == "code":
-        shown, code = "".join(map(_output, cell.outputs)), cell.source
-        if shown and "nbval-ignore-output" in cell.metadata.get("tags", []):
-            shown = f"<!--measured-->{shown}<!--/measured-->"
-    return _Part(Markup(shown), code, first)  # noqa: S704  # made of escaped values
-
-
-def _output(output: Any) -> str:
-    """What one output of a cell shows, the richest form of it first."""
-    if output.output_type == "stream":
-        return f"<pre>{_ansi(output.text)}</pre>"
-    if output.output_type == "error":
-        return f"<pre>{_ansi(chr(10).join(output.traceback))}</pre>"
-    data = output.data
-    if "image/svg+xml" in data:
-        return f'<div class="plot">{data["image/svg+xml"]}</div>'
-    if "text/html" in data:
-        return _readable(data["text/html"])
-    if "image/png" in data:
-        alt = html.escape(output.metadata.get("image/png", {}).get("alt", data.get("text/plain", "")))
-        return f'<div class="plot"><img alt="{alt}" src="data:image/png;base64,{data["image/png"].strip()}"></div>'
-    return f"<pre>{html.escape(data.get('text/plain', ''))}</pre>"
-
-
-def _ansi(text: str) -> str:
-    return str(ansi2html(text))  # type: ignore[no-untyped-call]
+def _markdown(source: str) -> str:
+    return re.sub(r'<a class="anchor-link".*?</a>', "", markdown2html_mistune(source))
 
 
 def _readable(shown: str) -> str:

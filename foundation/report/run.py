@@ -12,7 +12,7 @@ from foundation.errors import ReportError, visible
 from foundation.lake.duckdb import open_database
 from foundation.pipeline.load import choose
 from foundation.pipeline.worker import Tuning
-from foundation.report.index import summarise_run, write_index, write_index_of_runs
+from foundation.report.index import write_index, write_index_of_runs
 from foundation.report.provenance.crate import write_manifest
 from foundation.report.provenance.freshness import up_to_date
 from foundation.report.provenance.inputs import Entity, current_inputs
@@ -20,7 +20,7 @@ from foundation.report.result import Page, Report, ReportRun
 from foundation.report.target import Target
 from foundation.schema.files import paths_of
 from foundation.schema.source import Source
-from foundation.stats.overview import content
+from foundation.stats.overview import content, files_of
 from foundation.store.ledger import new_run_id
 
 _INGEST, *_OVERVIEWS = "01_ingest", "02_overview", "03_explore"
@@ -143,10 +143,10 @@ def _run_notebook(run: ReportRun, report: Report, page: Page, options: dict[str,
 def _close(run: ReportRun, report: Report, inputs: list[Entity], loads_before: int) -> None:
     """Write what the run came to: its entry in the ledger, its index, the index of all runs, its manifest."""
     with open_database(run.target.address, sources=run.sources) as database:
-        summary, tables = summarise_run(database, report.run_id), content(database)
-    report.count(summary.loads)
-    report.attention = len(summary.attention)
+        loads, tables = files_of(database, report.run_id), content(database)
+    report.count(loads)
     run.target.finish(report.run_id, report.status)
-    write_index(report, summary, str(run.parameters.get("memory_limit", "500MB")))
+    with open_database(run.target.address, sources=run.sources) as database:
+        write_index(report, database, loads, str(run.parameters.get("memory_limit", "500MB")))
     write_index_of_runs(report.folder.parent)
-    write_manifest(report, inputs, summary.loads, tables, loads_before=loads_before)
+    write_manifest(report, inputs, loads, tables, loads_before=loads_before)
