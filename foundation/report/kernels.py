@@ -32,8 +32,9 @@ def forked_kernels() -> Iterator[type[AsyncKernelManager]]:
     server = _Server()
     try:
         yield type("ForkedKernelManager", (_Manager,), {"server": server})
-    finally:
-        server.close()
+    finally:  # its kernels look every second whether it is there
+        with suppress(OSError), server.process:  # a request that it did not live to read
+            server.process.kill()
 
 
 class _Server:
@@ -41,25 +42,17 @@ class _Server:
 
     def __init__(self) -> None:
         code = f"import sys; sys.path[:] = {sys.path!r}; from foundation.report.kernels import serve; serve()"
-        self.process = subprocess.Popen(  # noqa: S603  # our own code
-            [sys.executable, "-c", code],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, text=True, bufsize=1,
-        )  # fmt: skip
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+        self.process: Any = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, **pipes)  # noqa: S603  # ours
         self._lock = Lock()  # notebooks run side by side
 
     def ask(self, request: dict[str, Any]) -> Any:
         """What the server answers; raises OSError when it has ended."""
-        process: Any = self.process  # it has pipes
         with self._lock:
-            process.stdin.write(json.dumps(request) + "\n")
-            if answer := process.stdout.readline():
+            self.process.stdin.write(json.dumps(request) + "\n")
+            if answer := self.process.stdout.readline():
                 return json.loads(answer)
         raise BrokenPipeError("the process that forks kernels has ended")
-
-    def close(self) -> None:
-        """End the server; its kernels look every second whether it is there."""
-        with suppress(OSError), self.process:  # a request that it did not live to read
-            self.process.kill()
 
 
 class _Manager(AsyncKernelManager):
@@ -72,11 +65,9 @@ class _Manager(AsyncKernelManager):
         try:
             pid = self.server.ask({"fork": request})
         except OSError:  # it starts as usual
-            await super()._async_launch_kernel(kernel_cmd, **options)
-            return
+            return await super()._async_launch_kernel(kernel_cmd, **options)
         provisioner: Any = self.provisioner
-        provisioner.process = _Kernel(pid, self.server)
-        provisioner.pid = provisioner.pgid = pid
+        provisioner.process, provisioner.pid, provisioner.pgid = _Kernel(pid, self.server), pid, pid
 
 
 class _Kernel:

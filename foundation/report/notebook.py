@@ -11,6 +11,7 @@ class in it: papermill asks for it while it is being imported, which may be from
 
 import asyncio
 import logging
+import math
 import signal
 import time
 from collections.abc import Mapping
@@ -73,7 +74,8 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has n
 
     def execute(self, **options: Any) -> Any:
         """Run all cells; raises CellTimeoutError, DeadKernelError, or what kept the kernel from starting."""
-        self._began, self._oom_kills, self._cell = time.monotonic(), oom_kills(), None
+        self._ends = time.monotonic() + (self.notebook_timeout or math.inf)
+        self._oom_kills, self._cell = oom_kills(), None
         self.timeout_func = self._time_left
         self.nb.metadata["foundation"] = {"status": "completed", "failure": None}
         try:
@@ -82,7 +84,10 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has n
             self._fail(error)
             raise
         finally:
-            self._mark_rest()
+            for cell in self.nb.cells:  # those that were not run papermill would call completed
+                if cell.cell_type == "code" and "foundation" not in cell.metadata:
+                    cell.metadata["foundation"] = {"status": "not-run"}
+                    cell.metadata.papermill["status"] = "not-run"
 
     def papermill_execute_cells(self) -> None:
         """Run the cells one by one, until one fails."""
@@ -116,18 +121,17 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has n
 
     def _time_left(self, cell: Any) -> float | None:
         """Seconds that the cell may take."""
-        limits = [self.timeout, self.notebook_timeout and max(self.notebook_timeout - self._spent(), 0.01)]
-        return min((limit for limit in limits if limit), default=None)
-
-    def _spent(self) -> float:
-        return time.monotonic() - self._began
+        left = min(self.timeout or math.inf, max(self._ends - time.monotonic(), 0.01))
+        return left if left < math.inf else None
 
     def _fail(self, error: BaseException, rss: int = 0) -> str:
         """Record what became of the notebook, unless that was done before, and return its status."""
         outcome = self.nb.metadata["foundation"]
         if not outcome["failure"]:
-            status, why = self._diagnose(error, rss)
-            outcome.update(status=status, failure=why + _where(self._cell))
+            outcome["status"], outcome["failure"] = self._diagnose(error, rss)
+            if self._cell is not None:
+                first = next(filter(str.strip, self._cell.source.splitlines()), "nothing")
+                outcome["failure"] += f" (in the cell that begins with “{first}”)"
         return str(outcome["status"])
 
     def _diagnose(self, error: BaseException, rss: int) -> tuple[str, str]:
@@ -137,7 +141,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has n
                 return "out-of-memory", "The notebook ran out of memory: MemoryError"
             case CellExecutionError():
                 return "failed", f"{error.ename}: {error.evalue}"
-            case CellTimeoutError() if self.notebook_timeout and self._spent() >= self.notebook_timeout:
+            case CellTimeoutError() if time.monotonic() >= self._ends:
                 return "timed-out", f"The notebook took longer than {self.notebook_timeout:g} s"
             case CellTimeoutError():
                 return "timed-out", f"A cell took longer than {self.timeout:g} s"
@@ -155,21 +159,6 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has n
             return "killed", f"The kernel died: it was ended by signal {-code}, {signal.Signals(-code).name}{seen}"
         return "killed", f"The kernel died{f' with status {code}' if code else ''}{seen}"
 
-    def _mark_rest(self) -> None:
-        """Mark the cells that were not run, before papermill calls them completed."""
-        for cell in self.nb.cells:
-            if cell.cell_type == "code" and "foundation" not in cell.metadata:
-                cell.metadata["foundation"] = {"status": "not-run"}
-                cell.metadata.papermill["status"] = "not-run"
-
-
-def _where(cell: Any) -> str:
-    """Which cell, in words."""
-    if cell is None:
-        return ""
-    first = next((line for line in cell.source.splitlines() if line.strip()), "nothing")
-    return f" (in the cell that begins with “{first}”)"
-
 
 class Outcome(NamedTuple):
     """What became of an executed notebook, and when, in UTC; `failure` is None when it ran to its end."""
@@ -181,28 +170,22 @@ class Outcome(NamedTuple):
 
 
 def run_notebook(
-    notebook: Path,
-    copy: Path,
-    parameters: Mapping[str, Any],
-    *,
-    cell_timeout_s: float = 3_600,
-    notebook_timeout_s: float | None = None,
-    kernels: type[AsyncKernelManager] = AsyncKernelManager,
-) -> str | None:
+    notebook: Path, copy: Path, parameters: Mapping[str, Any], *, cell_timeout_s: float = 3_600,
+    notebook_timeout_s: float | None = None, kernels: type[AsyncKernelManager] = AsyncKernelManager,
+) -> str | None:  # fmt: skip
     """Run *notebook* with those of the *parameters* that it declares; the executed one is written to *copy*.
 
     Returns None when it ran to its end, else why not. *kernels* start the kernel. Raises ReportError, before that,
     when a parameter is not of its declared type.
     """
     known = declared(read_notebook(notebook))
+    paths = [str(path.absolute()).replace("{", "{{").replace("}", "}}") for path in (notebook, copy)]  # as templates
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
     try:
         papermill.execute_notebook(
-            _literal(notebook), _literal(copy), progress_bar=False, engine_name="foundation",
+            *paths, progress_bar=False, engine_name="foundation", kernel_manager_class=kernels,
             parameters={name: value for name, value in parameters.items() if name in known},
-            execution_timeout=cell_timeout_s,
-            notebook_timeout=notebook_timeout_s,
-            kernel_manager_class=kernels,
+            execution_timeout=cell_timeout_s, notebook_timeout=notebook_timeout_s,
             resources={"metadata": {"path": str(notebook.parent)}},  # papermill's own cwd is that of all its threads
             kernel_name="python3",  # that of this environment, whatever the notebook was last opened with
         )  # fmt: skip
@@ -212,11 +195,6 @@ def run_notebook(
         if not copy.is_file():
             raise
     return read_outcome(copy).failure
-
-
-def _literal(path: Path) -> str:
-    """A path as papermill takes it, which formats it as a template."""
-    return str(path.absolute()).replace("{", "{{").replace("}", "}}")
 
 
 def read_outcome(copy: Path) -> Outcome:

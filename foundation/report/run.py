@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -12,7 +12,9 @@ from foundation.errors import ReportError, visible
 from foundation.lake.duckdb import open_database
 from foundation.pipeline.load import choose
 from foundation.pipeline.worker import Tuning
+from foundation.report.html import make_page
 from foundation.report.index import write_index, write_index_of_runs
+from foundation.report.parameters import check_parameters
 from foundation.report.provenance.crate import write_manifest
 from foundation.report.provenance.freshness import up_to_date
 from foundation.report.provenance.inputs import Entity, current_inputs
@@ -77,17 +79,26 @@ def _find_notebooks(sources: Sequence[Source]) -> dict[str, Path]:
 def _run_notebooks(run: ReportRun, report: Report, limits: Mapping[str, float]) -> None:
     """Run `01_ingest` for each source, after those that it refers to, then the notebooks about all."""
     from foundation.report.kernels import forked_kernels
-    from foundation.report.parameters import check_parameters
 
     check_parameters(run.notebooks.values(), {**run.parameters, "run_id": report.run_id, "source": ""})
     after = _dependencies(run)
+    order = TopologicalSorter(after)
+    order.prepare()
+    running: dict[Future[None], Page] = {}
+    files = [path for source in run.chosen for path in paths_of(source, run.data)]
+    has_large = any(file.is_file() and file.stat().st_size >= Tuning.worker_bytes for file in files)
     with run.target.loading():
         (report.folder / "notebooks").mkdir(parents=True)
         sys.stderr.write(visible(f"This run is made because {report.why}.", 1_000) + "\n")
-        with ThreadPoolExecutor(_side_by_side(run)) as pool, forked_kernels() as kernels:
+        # A large file keeps two processors busy by itself.
+        with ThreadPoolExecutor(1 if has_large else 2) as pool, forked_kernels() as kernels:
             options = {"kernels": kernels, **limits}
-            made = _run_in_order(after, lambda page: pool.submit(_run_notebook, run, report, page, options))
-    report.pages += [page for page in after if page in made]
+            while order.is_active():
+                running |= {pool.submit(_run_notebook, run, report, page, options): page for page in order.get_ready()}
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    future.result()
+                    order.done(running.pop(future))
+    report.pages.sort(key=list(after).index)
 
 
 def _dependencies(run: ReportRun) -> dict[Page, set[Page]]:
@@ -100,44 +111,19 @@ def _dependencies(run: ReportRun) -> dict[Page, set[Page]]:
     return after | {Page(name): set(pages.values()) for name in run.notebooks if name != _INGEST}
 
 
-def _run_in_order(after: Mapping[Page, set[Page]], start: Callable[[Page], Future[bool]]) -> set[Page]:
-    """Start each page when those before it have ended; returns those that were made."""
-    order = TopologicalSorter(after)
-    order.prepare()
-    running: dict[Future[bool], Page] = {}
-    made = set()
-    while order.is_active():
-        running |= {start(page): page for page in order.get_ready()}
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
-            page = running.pop(future)
-            if future.result():
-                made.add(page)
-            order.done(page)
-    return made
-
-
-def _side_by_side(run: ReportRun) -> int:
-    """How many notebooks run at a time: a large file keeps two processors busy by itself."""
-    files = [path for source in run.chosen for path in paths_of(source, run.data)]
-    return 1 if any(file.is_file() and file.stat().st_size >= Tuning.worker_bytes for file in files) else 2
-
-
-def _run_notebook(run: ReportRun, report: Report, page: Page, options: dict[str, Any]) -> bool:
+def _run_notebook(run: ReportRun, report: Report, page: Page, options: dict[str, Any]) -> None:
     """Run a notebook and make its page; not when it would load a source after a load was stopped."""
-    from foundation.report.html import make_page
     from foundation.report.notebook import close_loop, run_notebook
 
     if page.source and run.target.is_stopped(report.run_id):
-        return False
+        return
     sys.stderr.write(page.label + "\n")  # in one piece, for two may write
-    copy = report.folder / page.notebook
+    copy, html = report.folder / page.notebook, report.folder / page.href
     parameters = {**run.parameters, "run_id": report.run_id, "source": page.source}
     page.failure = run_notebook(run.notebooks[page.name], copy, parameters, **options)
     close_loop()
-    page.title = make_page(
-        copy, report.folder / page.href, run_id=report.run_id, name=page.source, failure=page.failure
-    )
-    return True
+    page.title = make_page(copy, html, run_id=report.run_id, name=page.source, failure=page.failure)
+    report.pages.append(page)
 
 
 def _close(run: ReportRun, report: Report, inputs: list[Entity], loads_before: int) -> None:

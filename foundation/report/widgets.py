@@ -4,14 +4,10 @@ import html
 import io
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from foundation.display import cell, table
 from foundation.errors import visible
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which the colour-blind can tell apart (jfly.uni-koeln.de/color).
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#767676"
@@ -52,13 +48,12 @@ class Table:
         self.frame = shown.where(shown.notna(), None)
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        more = f"and {self.left_out:,} more" if self.left_out else ""
-        rows = self.frame.to_numpy().tolist()
-        shown = table([str(name) for name in self.frame.columns], rows) + (
-            f'<p class="note">{more}</p>' if more else ""
-        )
+        shown = table([str(name) for name in self.frame.columns], self.frame.to_numpy().tolist())
         plain = self.frame.map(cell).to_string(index=False)
-        return {"text/html": shown, "text/plain": plain + (f"\n{more}" if more else "")}
+        if self.left_out:
+            shown += f'<p class="note">and {self.left_out:,} more</p>'
+            plain += f"\nand {self.left_out:,} more"
+        return {"text/html": shown, "text/plain": plain}
 
 
 class Plot:
@@ -75,8 +70,6 @@ class Plot:
 
         pyplot.style.use(_STYLE)
         self.description = description
-        self.figure: Figure
-        self.axes: Axes
         self.figure, self.axes = pyplot.subplots(figsize=(width, height))
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:

@@ -20,7 +20,6 @@ from foundation.store.ledger import COUNTS
 from foundation.store.status import RunStatus
 
 NAME = "ro-crate-metadata.json"
-_EVERY_CRATE = PACKAGE / "report/template/crate.json"
 
 
 class Manifest(NamedTuple):
@@ -39,18 +38,11 @@ def by_name(
     """The digests, versions and values of the entities of these kinds."""
     values = {}
     for entity in entities:
-        key = _key(entity)
+        kind, _, name = entity["@id"].partition("/")
+        key = ("input", entity["name"]) if kind == "file:" else (kind.removeprefix("#"), name)
         if key[0] in kinds:
             values[key] = next(entity[name] for name in ("sha256", "softwareVersion", "value") if name in entity)
     return values
-
-
-def _key(entity: Entity) -> Key:
-    """Its kind and name, if it is an input or a result."""
-    if entity["@id"].startswith("file:"):
-        return "input", entity["name"]
-    kind, _, name = entity["@id"].partition("/")
-    return (kind[1:], name) if kind.startswith("#") and name else ("", "")
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -80,14 +72,20 @@ def write_manifest(
         *(property_entity(f"#content/{table}", digest) for table, digest in tables.items()),
         *(property_entity(f"#load/{name}", value) for name, value in _load_facts(loads)),
     ]
+    machine = f"{platform.platform()}, {platform.machine()}, {os.cpu_count()} processors"
+    surroundings = [  # which change no result
+        property_entity("#before", loads_before) | {"name": "loads that the database had seen before"},
+        property_entity("#machine", machine),
+        *(property_entity("#commit", head) for head in [commit(PACKAGE.parent / ".git")] if head),
+    ]
     ended = now()
     actions = [_run_action(report, inputs, results, ended)]
     actions += [_page_action(report, page, inputs, loads, tables) for page in report.pages]
-    crate = json.loads(_EVERY_CRATE.read_text("utf-8"))
+    crate = json.loads((PACKAGE / "report/template/crate.json").read_text("utf-8"))
     _, root, *_ = crate["@graph"]
     root |= {"name": f"Run {report.run_id}", "datePublished": ended, "mentions": _references(actions)}
     root["hasPart"] = _references(entity for entity in [*files, *inputs] if entity["@type"] == "File")
-    crate["@graph"] += [*files, *inputs, *results, *actions, *_surroundings(loads_before)]
+    crate["@graph"] += [*files, *inputs, *results, *actions, *surroundings]
     (report.folder / NAME).write_text(json.dumps(crate, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
@@ -107,13 +105,11 @@ def _load_facts(loads: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]
 
 def _run_action(report: Report, inputs: list[Entity], results: list[Entity], ended: str) -> Entity:
     """What the run as a whole did."""
-    is_stopped = report.status == RunStatus.STOPPED
-    failures = report.failures() + (["the load was stopped before its end"] if is_stopped else [])
+    stopped = ["the load was stopped before its end"] if report.status == RunStatus.STOPPED else []
     used = [entity["@id"] for entity in inputs if not entity["@id"].startswith(("#code/", "#version/"))]
-    return _action(
-        f"#{report.run_id}", f"Run {report.run_id}", "#version/foundation", (report.began, ended), "; ".join(failures),
-        used=used, made=["index.html", *(entity["@id"] for entity in results)],
-    )  # fmt: skip
+    made, failure = ["index.html", *(entity["@id"] for entity in results)], "; ".join(report.failures() + stopped)
+    times = report.began, ended
+    return _action(f"#{report.run_id}", f"Run {report.run_id}", "#version/foundation", times, failure, used, made)
 
 
 def _page_action(
@@ -125,15 +121,13 @@ def _page_action(
     outcome = read_outcome(report.folder / page.notebook)
     files = {Path(load["path"]).as_uri() for load in loads if load["source"] == page.source}
     of_source = [entity["@id"] for entity in inputs if entity["@id"] in files]
-    return _action(
-        f"#{report.run_id}/{page.stem}", page.label, f"#notebook/{page.name}", (outcome.started, outcome.ended),
-        page.failure, used=of_source if page.source else [f"#content/{table}" for table in tables],
-        made=[page.notebook, page.href],
-    )  # fmt: skip
+    used = of_source if page.source else [f"#content/{table}" for table in tables]
+    id_, tool, times = f"#{report.run_id}/{page.stem}", f"#notebook/{page.name}", (outcome.started, outcome.ended)
+    return _action(id_, page.label, tool, times, page.failure, used, [page.notebook, page.href])
 
 
 def _action(
-    id_: str, name: str, tool: str, times: tuple[str, str], failure: str | None, *, used: list[str], made: list[str]
+    id_: str, name: str, tool: str, times: tuple[str, str], failure: str | None, used: list[str], made: list[str]
 ) -> Entity:
     """A tool made something out of something; it failed if there is a *failure*, in words."""
     return {
@@ -142,14 +136,3 @@ def _action(
         "object": [{"@id": name} for name in used], "result": [{"@id": name} for name in made],
         "actionStatus": f"http://schema.org/{'Failed' if failure else 'Completed'}ActionStatus",
     } | ({"error": failure} if failure else {})  # fmt: skip
-
-
-def _surroundings(loads_before: int) -> list[Entity]:
-    """What changes no result: what the database had seen, machine, commit."""
-    machine = f"{platform.platform()}, {platform.machine()}, {os.cpu_count()} processors"
-    head = commit(PACKAGE.parent / ".git")
-    return [
-        property_entity("#before", loads_before) | {"name": "loads that the database had seen before"},
-        property_entity("#machine", machine),
-        *([property_entity("#commit", head)] if head else []),
-    ]

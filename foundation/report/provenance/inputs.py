@@ -16,6 +16,7 @@ from foundation.schema.files import paths_of
 PACKAGE = Path(__file__).parents[2]
 Entity = dict[str, Any]
 _CODE = (".py", ".sql", ".j2", ".css", ".json", ".mplstyle")
+_IS_CODE = {"@type": "SoftwareSourceCode", "programmingLanguage": "Python"}
 Key = tuple[str, str]  # kind and name
 
 
@@ -33,12 +34,13 @@ def current_inputs(run: ReportRun) -> list[Entity]:
     files = {path: path.relative_to(run.data).as_posix() for s in run.chosen for path in paths_of(s, run.data)}
     if declared := run.parameters.get("sources"):
         files[Path(declared)] = Path(declared).name
-    code = sorted(path for path in PACKAGE.rglob("*") if path.suffix in _CODE)
+    code = {f"#notebook/{name}": path for name, path in run.notebooks.items()}
+    for path in sorted(path for path in PACKAGE.rglob("*") if path.suffix in _CODE):
+        code[f"#code/{path.relative_to(PACKAGE).as_posix()}"] = path
     values = {**run.parameters, "only": ",".join(source.name for source in run.chosen)}
     return [
         *(file_entity(path, path.absolute().as_uri()) | {"name": files[path]} for path in files if digest_of(path)),
-        *(_code_entity(f"#notebook/{name}", path) for name, path in run.notebooks.items()),
-        *(_code_entity(f"#code/{path.relative_to(PACKAGE).as_posix()}", path) for path in code),
+        *(file_entity(path, id_) | _IS_CODE for id_, path in code.items()),
         *(_tool_entity(name, its) for name, its in (_versions() | run.target.versions).items()),
         *(property_entity(f"#parameter/{name}", value) for name, value in values.items()),
     ]
@@ -71,9 +73,9 @@ def commit(git: Path) -> str | None:
     """The commit that is checked out, read without git."""
     with suppress(OSError, ValueError, StopIteration):
         head = (git / "HEAD").read_text("ascii").strip()
-        if not head.startswith("ref: "):
-            return head
         ref = head.removeprefix("ref: ")
+        if ref == head:
+            return head
         if (git / ref).is_file():
             return (git / ref).read_text("ascii").strip()
         packed = (git / "packed-refs").read_text("ascii").splitlines()
@@ -100,10 +102,6 @@ def file_entity(path: Path, id_: str) -> Entity:
         "contentSize": str(path.stat().st_size),
         "sha256": digest_of(path),
     }
-
-
-def _code_entity(id_: str, path: Path) -> Entity:
-    return file_entity(path, id_) | {"@type": "SoftwareSourceCode", "programmingLanguage": "Python"}
 
 
 def _tool_entity(name: str, its_version: str) -> Entity:

@@ -40,12 +40,14 @@ def verify(folder: Path, data: Path | None = None, *, sources: Sequence[Source])
         )
     parameters = {name: value for (kind, name), value in then.inputs.items() if kind == "parameter"}
     old_data, old_db, only = (parameters.pop(name) for name in ("data", "db", "only"))
-    data, own = data or Path(old_data), parameters.get("sources")
-    _require_inputs(then, data, Path(own).name if own else "")
+    data, own = data or Path(old_data), Path(parameters["sources"]) if parameters.get("sources") else None
+    names = [name for kind, name in then.inputs if kind == "input" and not (own and name == own.name)]
+    if lost := [name for name in names if not (data / name).is_file()]:
+        raise ReportError(f"{data}: {', '.join(lost)} is gone; name the folder of the delivery with --data")
     with tempfile.TemporaryDirectory(prefix="foundation-") as scratch:
         target = (ParquetTarget if parameters.get("range_size") else SQLiteTarget)(Path(scratch) / "again")
         make_report(
-            data, target, Path(scratch), sources=load_sources(Path(own)) if own else sources, only=only.split(","),
+            data, target, Path(scratch), sources=load_sources(own) if own else sources, only=only.split(","),
             parameters=parameters, run_id=folder.name,
         )  # fmt: skip
         now = read_manifest(Path(scratch) / folder.name)
@@ -55,12 +57,6 @@ def verify(folder: Path, data: Path | None = None, *, sources: Sequence[Source])
             *differences(then.results, now.results),
             *_outputs(_Run(then, old_data, old_db), _Run(now, str(data.absolute()), target.address)),
         ]
-
-
-def _require_inputs(then: Manifest, data: Path, declarations: str) -> None:
-    names = [name for kind, name in then.inputs if kind == "input" and name != declarations]
-    if lost := [name for name in names if not (data / name).is_file()]:
-        raise ReportError(f"{data}: {', '.join(lost)} is gone; name the folder of the delivery with --data")
 
 
 def _altered(then: Manifest) -> Iterator[Difference]:
