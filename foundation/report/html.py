@@ -1,10 +1,11 @@
-"""An executed notebook → one HTML page that needs no network and no script."""
+"""The pages of a run, which need no network and no script: of each notebook, its index, the index of all runs."""
 
 import html
 import re
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from nbconvert.filters import ansi2html, markdown2html_mistune
 
 from foundation.errors import visible
+from foundation.memory import parse_bytes
+from foundation.query.query import Database
 from foundation.report.parameters import read_notebook
+from foundation.report.result import Report, read_report
+from foundation.stats.overview import attention, broken_checks, reasons
+from foundation.store.ledger import COUNTS
 
 # What may be wider than a screen is reached by keyboard, too.
 _SCROLL = {"class": "scroll", "role": "group", "aria-label": "Table", "tabindex": "0"}
@@ -51,6 +57,34 @@ def make_page(notebook: Path, page: Path, *, run_id: str, name: str, failure: st
     )  # fmt: skip
     page.write_text(rendered, encoding="utf-8")
     return title
+
+
+def write_index(report: Report, database: Database, loads: list[dict[str, Any]], memory_limit: str) -> None:
+    """Write the index of a run that made these *loads*, and its `run.json`; *memory_limit* is that of the loads."""
+    points = attention(database, report.run_id)
+    report.attention = len(points)
+    overviews_first = sorted(report.pages, key=lambda page: bool(page.source))
+    index = render(
+        "run.html.j2", title=f"Run {report.run_id}", **report.facts() | {"pages": report.pages, "attention": points},
+        groups=[(title, list(group)) for title, group in groupby(overviews_first, lambda page: page.title)],
+        loads=loads, reasons=reasons(database, run_id=report.run_id), checks=broken_checks(database, loads),
+        workers=database.workers(load["load_id"] for load in loads), counts=COUNTS, budget=parse_bytes(memory_limit),
+    )  # fmt: skip
+    (report.folder / "index.html").write_text(index, encoding="utf-8")
+    report.save()
+
+
+def write_index_of_runs(out: Path) -> None:
+    """Write the index of all runs in *out*, each with what has changed from the last one of such names."""
+    before: dict[tuple[str, str], Report] = {}
+    rows = []
+    for run in sorted((read_report(path.parent) for path in out.glob("*/run.json")), key=lambda run: run.run_id):
+        earlier = before.get((run.delivery, run.database), run)
+        before[run.delivery, run.database] = run
+        compared = ("read", "stored", "rejected", "attention")
+        more = {name: getattr(run, name) - getattr(earlier, name) for name in compared}
+        rows.append(run.facts() | {"more": more})
+    (out / "index.html").write_text(render("runs.html.j2", title="All runs", runs=rows[::-1]), encoding="utf-8")
 
 
 def without_measured(page: str) -> str:

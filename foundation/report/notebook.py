@@ -9,7 +9,6 @@ notebook's own `metadata.foundation` has `status`, which can be `not-started`, t
 class in it: papermill asks for it while it is being imported, which may be from here.
 """
 
-import asyncio
 import logging
 import math
 import signal
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple
 
 import papermill
 from jupyter_client.manager import AsyncKernelManager
-from jupyter_core.utils import ensure_event_loop, run_sync
+from jupyter_core.utils import run_sync
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
@@ -201,13 +200,3 @@ def read_outcome(copy: Path) -> Outcome:
     """What an executed notebook says became of it."""
     metadata = read_notebook(copy).metadata
     return Outcome(**metadata.foundation, started=metadata.papermill.start_time, ended=metadata.papermill.end_time)
-
-
-def close_loop() -> None:
-    """End the loop that a notebook leaves in its thread, and what still waits in it for a cell that took too long."""
-    loop = ensure_event_loop()
-    waiting = asyncio.all_tasks(loop)
-    for task in waiting:
-        task.cancel()
-    loop.run_until_complete(asyncio.gather(*waiting, return_exceptions=True))
-    loop.close()

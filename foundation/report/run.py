@@ -1,5 +1,6 @@
 """Run the notebooks over a delivery: one page for each, an index of the run, an index of all runs."""
 
+import asyncio
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -8,12 +9,13 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from jupyter_core.utils import ensure_event_loop
+
 from foundation.errors import ReportError, visible
 from foundation.lake.duckdb import open_database
 from foundation.pipeline.load import choose
 from foundation.pipeline.worker import Tuning
-from foundation.report.html import make_page
-from foundation.report.index import write_index, write_index_of_runs
+from foundation.report.html import make_page, write_index, write_index_of_runs
 from foundation.report.parameters import check_parameters
 from foundation.report.provenance.crate import write_manifest
 from foundation.report.provenance.freshness import up_to_date
@@ -113,15 +115,16 @@ def _dependencies(run: ReportRun) -> dict[Page, set[Page]]:
 
 def _run_notebook(run: ReportRun, report: Report, page: Page, options: dict[str, Any]) -> None:
     """Run a notebook and make its page; not when it would load a source after a load was stopped."""
-    from foundation.report.notebook import close_loop, run_notebook
+    from foundation.report.notebook import run_notebook
 
     if page.source and run.target.is_stopped(report.run_id):
         return
     sys.stderr.write(page.label + "\n")  # in one piece, for two may write
     copy, html = report.folder / page.notebook, report.folder / page.href
     parameters = {**run.parameters, "run_id": report.run_id, "source": page.source}
-    page.failure = run_notebook(run.notebooks[page.name], copy, parameters, **options)
-    close_loop()
+    # A notebook leaves a loop in its thread, and in it what waits for a cell that took too long.
+    with asyncio.Runner(loop_factory=ensure_event_loop):
+        page.failure = run_notebook(run.notebooks[page.name], copy, parameters, **options)
     page.title = make_page(copy, html, run_id=report.run_id, name=page.source, failure=page.failure)
     report.pages.append(page)
 

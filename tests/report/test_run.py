@@ -1,5 +1,6 @@
 """A report, made for real: kernels, pages, indexes."""
 
+import asyncio
 import gc
 import json
 import re
@@ -12,13 +13,13 @@ import psutil
 import pytest
 from bs4 import BeautifulSoup
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import ensure_event_loop
 
 import foundation
 from foundation.cli import main
 from foundation.report import html as pages
-from foundation.report.index import write_index_of_runs
 from foundation.report.kernels import forked_kernels
-from foundation.report.notebook import close_loop, read_outcome, run_notebook
+from foundation.report.notebook import read_outcome, run_notebook
 from foundation.report.result import Report
 from foundation.report.widgets import Answer, Plot
 from foundation.stats import overview as stats
@@ -86,7 +87,7 @@ def test_the_index_of_all_runs_tells_what_changed(tmp_path):
         report.folder.mkdir()
         report.save()
 
-    write_index_of_runs(tmp_path)
+    pages.write_index_of_runs(tmp_path)
 
     rows = soup(tmp_path / "index.html")("tr")[1:]
     assert [[cell.get_text() for cell in row("td")] for row in rows] == [
@@ -237,8 +238,8 @@ def test_a_cell_that_takes_too_long_leaves_nothing_to_complain_about(tmp_path, k
     notebook = notebook_of(tmp_path / "n.ipynb", "import time\ntime.sleep(1.3)")
 
     def run() -> None:
-        run_notebook(notebook, tmp_path / "out.ipynb", {}, cell_timeout_s=1, kernels=kernels)
-        close_loop()
+        with asyncio.Runner(loop_factory=ensure_event_loop):
+            run_notebook(notebook, tmp_path / "out.ipynb", {}, cell_timeout_s=1, kernels=kernels)
 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(run).result()

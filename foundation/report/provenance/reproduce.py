@@ -40,7 +40,8 @@ def verify(folder: Path, data: Path | None = None, *, sources: Sequence[Source])
         )
     parameters = {name: value for (kind, name), value in then.inputs.items() if kind == "parameter"}
     old_data, old_db, only = (parameters.pop(name) for name in ("data", "db", "only"))
-    data, own = data or Path(old_data), Path(parameters["sources"]) if parameters.get("sources") else None
+    own = Path(parameters["sources"]) if parameters.get("sources") else None
+    data = data or Path(old_data)
     names = [name for kind, name in then.inputs if kind == "input" and not (own and name == own.name)]
     if lost := [name for name in names if not (data / name).is_file()]:
         raise ReportError(f"{data}: {', '.join(lost)} is gone; name the folder of the delivery with --data")
@@ -51,19 +52,13 @@ def verify(folder: Path, data: Path | None = None, *, sources: Sequence[Source])
             parameters=parameters, run_id=folder.name,
         )  # fmt: skip
         now = read_manifest(Path(scratch) / folder.name)
+        files = {("file", name): digest for name, digest in then.files.items()}
         return [
             *(cause for cause in differences(then.inputs, now.inputs) if cause[:2] not in _MOVED),
-            *_altered(then),
+            *differences(files, {("file", name): digest_of(folder / name) or "gone" for name in then.files}),
             *differences(then.results, now.results),
             *_outputs(_Run(then, old_data, old_db), _Run(now, str(data.absolute()), target.address)),
         ]
-
-
-def _altered(then: Manifest) -> Iterator[Difference]:
-    """Files of the run that are no longer what it wrote."""
-    for name, digest in then.files.items():
-        if (is_now := digest_of(then.folder / name)) != digest:
-            yield Difference("file", name, digest[:12], is_now[:12] if is_now else "gone")
 
 
 class _Run(NamedTuple):
