@@ -103,6 +103,7 @@ _WORDS: dict[str, Callable[[Term, Value], Condition]] = {
     "contains": lambda term, value: Condition(f"instr({term.sql}, ?) > 0", (value,)),
 }
 WORDS = (*filter(None, _WORDS), *_LISTS)
+_KINDS = {"INTEGER": "whole numbers", "REAL": "numbers", "TEXT": "text", "": "numbers or text"}
 
 
 def coerce(term: Term, value: Any) -> Value:
@@ -115,9 +116,9 @@ def coerce(term: Term, value: Any) -> Value:
     if value is None:
         return None
     try:
-        coerced = _COERCE[term.kind](value)
+        coerced = _held(term.kind, value)
     except (TypeError, ValueError):
-        raise QueryError(f"{term.name} holds {_HELD[term.kind]}, got {value!r}") from None
+        raise QueryError(f"{term.name} holds {_KINDS[term.kind]}, got {value!r}") from None
     if isinstance(coerced, float) and math.isnan(coerced):
         raise QueryError(f"{term.name}: nan is no value; None finds missing ones")
     if isinstance(coerced, int) and not -(2**63) <= coerced < 2**63:
@@ -127,37 +128,15 @@ def coerce(term: Term, value: Any) -> Value:
     return coerced
 
 
-def _integer(value: Any) -> int:
-    if isinstance(value, bool):
-        raise TypeError
-    return int(value) if isinstance(value, str) else operator.index(value)
-
-
-def _real(value: Any) -> float:
-    if isinstance(value, bool | bytes):
-        raise TypeError
-    return float(value)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _any(value: Any) -> Value:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise TypeError
-    return value
-
-
-_COERCE: dict[str, Callable[[Any], Value]] = {"INTEGER": _integer, "REAL": _real, "TEXT": _text, "": _any}
-_HELD = {"INTEGER": "whole numbers", "REAL": "numbers", "TEXT": "text", "": "numbers or text"}
-
-
-def reverse(order: Order) -> Order:
-    """The same order from its end."""
-    return [(term, not down) for term, down in order]
+def _held(kind: str, value: Any) -> Value:
+    """*value* as a column of this kind holds it; raises TypeError or ValueError for what it cannot hold."""
+    if kind == "INTEGER" and not isinstance(value, bool):
+        return int(value) if isinstance(value, str) else operator.index(value)
+    if kind == "REAL" and not isinstance(value, bool | bytes):
+        return float(value)
+    if isinstance(value, str) or (not kind and isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    raise TypeError
 
 
 def order_sql(order: Order) -> str:
@@ -165,23 +144,16 @@ def order_sql(order: Order) -> str:
     return " ORDER BY " + ", ".join(f"{term.sql}{' DESC' if down else ''}" for term, down in order) if order else ""
 
 
-def after(order: Order, place: Sequence[Value]) -> list[Condition]:
+def after(order: Order, place: Sequence[Value], *, place_too: bool = False) -> list[Condition]:
     """The rows after *place* in this order, as ranges that follow each other, each one range of an index.
 
     For the order `a, -b` they are `a = ? AND b < ?`, then, if b may be missing, `a = ? AND b IS NULL`, then `a > ?`.
-    A missing value comes before all others, as SQLite sorts.
+    A missing value comes before all others, as SQLite sorts. With *place_too* the rows at *place* themselves are last.
     """
     same = [_equal(term, value) for (term, _), value in zip(order, place, strict=True)]
-    return [all_of([*same[:i], beyond]) for i in reversed(range(len(order))) for beyond in _beyond(*order[i], place[i])]
-
-
-def at(order: Order, place: Sequence[Value]) -> Condition:
-    """The rows at *place* themselves."""
-    return all_of(_same(order, place))
-
-
-def _same(order: Order, place: Sequence[Value]) -> list[Condition]:
-    return [_equal(term, value) for (term, _), value in zip(order, place, strict=True)]
+    steps = reversed(range(len(order)))
+    ranges = [all_of([*same[:i], beyond]) for i in steps for beyond in _beyond(*order[i], place[i])]
+    return [*ranges, all_of(same)] if place_too else ranges
 
 
 def _beyond(term: Term, down: bool, value: Value) -> Iterator[Condition]:

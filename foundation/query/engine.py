@@ -18,7 +18,7 @@ from foundation.schema.checks import Dialect
 from foundation.schema.source import Source
 from foundation.schema.validator import Row
 from foundation.store.database import connect, translate_sqlite_errors
-from foundation.store.ledger import Checkpoint, find_checkpoint
+from foundation.store.ledger import find_checkpoint
 
 if TYPE_CHECKING:
     from foundation.query.query import Query
@@ -41,6 +41,12 @@ class Rows(Protocol):
         """All rows that are left."""
 
     def __iter__(self) -> Iterator[Any]: ...
+
+
+def mappings(rows: Rows) -> Iterator[dict[str, Any]]:
+    """Rows as mappings from column to value."""
+    names = [name for name, *_ in rows.description]
+    return (dict(zip(names, row, strict=True)) for row in rows)
 
 
 class Engine(Protocol):
@@ -158,14 +164,11 @@ class SQLiteEngine(Engine):
         """As `Engine.chunk_of`: read on from the checkpoint before the record, if the one behind it still holds."""
         with Reader(Path(path), source.layout) as reader:
             header = (reader.at, reader.digest)
-            start, end = (self._checkpoint(origin, record, side) for side in ("< ? ORDER BY record_end DESC", ">= ?"))
+            sides = "AND record_end < ? ORDER BY record_end DESC", "AND record_end >= ?"
+            start, end = (find_checkpoint(self.rows, origin, side, record) for side in sides)
             if not (end and reader.resume(*end) and reader.resume(*(start or header))):
                 return None
             while chunk := reader.chunk(record - reader.at.record):
                 if chunk.end.record >= record:
                     break
         return chunk
-
-    def _checkpoint(self, origin: int, record: int, side: str) -> Checkpoint | None:
-        """The nearest checkpoint on one side of a record, in the version of the file that it came from."""
-        return find_checkpoint(self.rows, origin, f"AND record_end {side}", record)

@@ -31,8 +31,9 @@ class Exported(NamedTuple):
 def export(database: Database, out: Path, *, form: str, only: Sequence[str] = ()) -> list[Exported]:
     """Write the tables that *only* names, all by default, into the folder *out*: *form* is csv, jsonl or parquet.
 
-    All files show one state of the database, rows in the order of their keys; `datapackage.json` describes them. A
-    file of the same name is replaced when its new content is whole. One chunk of rows is held.
+    All files show one state of the database, rows in the order of their keys; `datapackage.json`, a Frictionless Data
+    Package (specs.frictionlessdata.io), describes them. A file of the same name is replaced when its new content is
+    whole. One chunk of rows is held.
 
     Raises QueryError for a table that is not there or not declared, FoundationError when pyarrow is missing or *out*
     cannot be written.
@@ -43,7 +44,10 @@ def export(database: Database, out: Path, *, form: str, only: Sequence[str] = ()
         out.mkdir(parents=True, exist_ok=True)
         with database.snapshot():
             files = [_write(database, source, out / f"{source.name}.{form}", write) for source in sources]
-        told = json.dumps(data_package(files), indent=2, ensure_ascii=False)
+        keys = {source.name: source.key for source in sources}
+        resources = [_resource(file, keys) for file in files]
+        package = {"profile": "tabular-data-package", "name": "foundation", "resources": resources}
+        told = json.dumps(package, indent=2, ensure_ascii=False)
         (out / "datapackage.json").write_text(f"{told}\n", "utf-8")
     except OSError as error:
         raise FoundationError(f"{out}: {error.strerror}; name a folder that can be written") from error
@@ -103,13 +107,8 @@ def _write_parquet(path: Path, columns: Sequence[Column], chunks: Iterable[list[
             writer.write_batch(pa.record_batch(arrays, schema=schema))
 
 
-def data_package(files: Sequence[Exported]) -> dict[str, Any]:
-    """The Frictionless Data Package of these files (specs.frictionlessdata.io), with a Table Schema for each."""
-    keys = {file.source.name: file.source.key for file in files}
-    return {"profile": "tabular-data-package", "name": "foundation", "resources": [_resource(f, keys) for f in files]}
-
-
 def _resource(file: Exported, keys: Mapping[str, str]) -> dict[str, Any]:
+    """A file as the Frictionless Data Package describes it, with a Table Schema."""
     form = file.path.suffix[1:]
     text = {"encoding": "utf-8", "bytes": file.bytes, "hash": f"sha256:{file.sha256}"}  # frictionless: not of Parquet
     return {
@@ -126,14 +125,11 @@ def _resource(file: Exported, keys: Mapping[str, str]) -> dict[str, Any]:
 
 def _schema(source: Source, keys: Mapping[str, str], *, is_text: bool) -> dict[str, Any]:
     """The Table Schema of a source; of its references those to tables of the package, whose *keys* these are."""
-    references = [
-        {
-            "fields": column,
-            "reference": {"resource": "" if parent == source.name else parent.lower(), "fields": keys[parent]},
-        }
-        for column, parent in source.references.items()
-        if parent in keys
-    ]
+    references = []
+    for column, parent in source.references.items():
+        if parent in keys:
+            referred = {"resource": "" if parent == source.name else parent.lower(), "fields": keys[parent]}
+            references.append({"fields": column, "reference": referred})
     return {
         "fields": [_field(column, is_text=is_text) for column in source.columns],
         "missingValues": [""],
@@ -148,11 +144,8 @@ def _field(column: Column, *, is_text: bool) -> dict[str, Any]:
     if column.vocabulary:
         limits["enum"] = list(column.vocabulary)
     for constraint in column.constraints:
-        limits |= {
-            told: str(bound) if isinstance(bound, date) else bound
-            for name, told in _BOUNDS.items()
-            if (bound := getattr(constraint, name, None)) is not None
-        }
+        bounds = {told: getattr(constraint, name, None) for name, told in _BOUNDS.items()}
+        limits |= {told: str(v) if isinstance(v, date) else v for told, v in bounds.items() if v is not None}
         if column.kind is int and (above := getattr(constraint, "gt", None)) is not None:
             limits["minimum"] = above + 1
         if column.kind is int and (below := getattr(constraint, "lt", None)) is not None:

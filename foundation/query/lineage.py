@@ -1,12 +1,13 @@
 """Where a row came from: its file, place and bytes, the run and the declaration that validated it."""
 
 import json
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from foundation.errors import QueryError, SourceError
+from foundation.query.engine import mappings
 from foundation.query.query import Database
+from foundation.reader.layout import key_text
 from foundation.schema.source import Source
 from foundation.store.database import quote
 
@@ -32,28 +33,19 @@ def explain(database: Database, table: str, key: str) -> dict[str, Any]:
 def _key(database: Database, table: str, key: str) -> tuple[dict[str, str], str]:
     """The values of the key columns, and the key as the rejects have it."""
     names = database.tables[table].key
-    if len(names) == 1:
-        return {names[0]: key}, key
-    texts = key.split(",")
-    if key.startswith("["):
+    texts = key.split(",") if len(names) > 1 else [key]
+    if len(names) > 1 and key.startswith("["):
         with suppress(ValueError):
             texts = list(map(str, json.loads(key)))
     if len(texts) != len(names):
         told = ", ".join(names)
         raise QueryError(f"the key of {table} is {told}: give {len(names)} values with commas, or a JSON array of them")
-    return dict(zip(names, texts, strict=True)), json.dumps(texts, ensure_ascii=False, separators=(",", ":"))
-
-
-def _records(database: Database, sql: str, values: Sequence[Any]) -> list[dict[str, Any]]:
-    rows = database.rows(sql, values)
-    names = [name for name, *_ in rows.description]
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    return dict(zip(names, texts, strict=True)), key_text(texts)
 
 
 def _origin(database: Database, table: str, key: list[Any]) -> dict[str, Any]:
     same = " AND ".join(f"t.{quote(name)} = ?" for name in database.tables[table].key)
-    (origin,) = _records(
-        database,
+    cursor = database.rows(
         f"""
         SELECT l.path, l.sha256, _record AS record, l.load_id, l.kind, l.origin, l.started, l.fingerprint,
                r.run_id, r.versions
@@ -61,14 +53,14 @@ def _origin(database: Database, table: str, key: list[Any]) -> dict[str, Any]:
         """,
         key,
     )
+    (origin,) = mappings(cursor)
     return origin | _location(database, table, origin)
 
 
 def _location(database: Database, table: str, origin: dict[str, Any]) -> dict[str, Any]:
     """Where a stored record is and its bytes: kept with a reject that it once was, or read from the file again."""
     source = database.sources.get(table)
-    kept = _records(
-        database,
+    kept = database.rows(
         """
         SELECT line, last_line, byte_start, byte_end, raw, after FROM _rejects r
         JOIN _loads l USING (load_id) LEFT JOIN _repairs USING (reject_id)
@@ -76,7 +68,7 @@ def _location(database: Database, table: str, origin: dict[str, Any]) -> dict[st
         """,
         (table, origin["origin"], origin["record"]),
     )
-    for reject in kept:
+    for reject in mappings(kept):
         is_corrected = reject.pop("after")
         note = "corrected: the bytes are those before the correction" if is_corrected else None
         return reject | {"raw": _text(reject["raw"], source), "note": note}
@@ -94,8 +86,7 @@ def _location(database: Database, table: str, origin: dict[str, Any]) -> dict[st
 
 
 def _rejects(database: Database, table: str, key: str) -> list[dict[str, Any]]:
-    rejects = _records(
-        database,
+    rejects = database.rows(
         """
         SELECT reject_id, path, record, line, last_line, byte_start, byte_end, raw, status,
                (SELECT group_concat(code || coalesce(' ' || "column", ''), ', ') FROM _errors e
@@ -104,7 +95,7 @@ def _rejects(database: Database, table: str, key: str) -> list[dict[str, Any]]:
         """,
         (table, key),
     )
-    return [reject | {"raw": _text(reject["raw"], database.sources.get(table))} for reject in rejects]
+    return [reject | {"raw": _text(reject["raw"], database.sources.get(table))} for reject in mappings(rejects)]
 
 
 def _text(raw: bytes | None, source: Source | None) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from foundation.errors import QueryError
-from foundation.query.conditions import Condition, Order, after, any_of, at, reverse
+from foundation.query.conditions import Condition, Order, after, any_of
 from foundation.schema.validator import Row, Value
 
 Fetch = Callable[[Order, Sequence[Condition], int, int], list[Row]]  # order, ranges, how many, how many left out
@@ -65,39 +65,29 @@ class PageQuery(NamedTuple):
     is_indexed: bool  # an index begins with the column that sorts first
 
 
-class PageRows(NamedTuple):
-    """The rows of a page without the values in front, and the tokens of the pages around it."""
+def read_page(query: PageQuery, token: Token, size: int) -> tuple[tuple[Row, ...], int, str | None, str | None]:
+    """The *size* rows after the token's place, or before it, with what is before them and the tokens of both sides.
 
-    rows: tuple[Row, ...]
-    start: int
-    previous: str | None
-    next: str | None
-
-
-def read_page(query: PageQuery, token: Token, size: int) -> PageRows:
-    """The *size* rows after the token's place, or before it."""
+    The rows come without the values in front; then how many rows are before them, `previous` and `next` of the page.
+    """
     wanted = min(size, token.start) if token.back else size
     start = token.start - wanted if token.back else token.start
     if token.place:
-        order = reverse(query.order) if token.back else query.order
+        order = [(term, down != token.back) for term, down in query.order]
         rows = query.fetch(order, _ranges(query, order, token.place), wanted + 1, token.same)
     else:
         rows = query.fetch(query.order, [], wanted + 1, start)
     has_next = token.back or len(rows) > wanted
     rows = rows[:wanted][::-1] if token.back and token.place else rows[:wanted]
     if not rows:
-        return PageRows((), start, None, None)
+        return (), start, None, None
     n = len(query.order)
     first = rows[0][:n] if query.has_key else ()
     last, same = _place_after(query, token, rows, start)
     previous = token._replace(back=True, start=start, place=first, same=0)
     following = token._replace(back=False, start=start + len(rows), place=last, same=same)
-    return PageRows(
-        tuple(row[n:] for row in rows),
-        start,
-        previous.text() if start else None,
-        following.text() if has_next else None,
-    )
+    tokens = previous.text() if start else None, following.text() if has_next else None
+    return tuple(row[n:] for row in rows), start, *tokens
 
 
 def _ranges(query: PageQuery, order: Order, place: Sequence[Value]) -> Sequence[Condition]:
@@ -105,9 +95,7 @@ def _ranges(query: PageQuery, order: Order, place: Sequence[Value]) -> Sequence[
 
     Of rows without a key those at the place, too: `Token.same` of them are left out.
     """
-    ranges = after(order, place)
-    if not query.has_key:
-        ranges.append(at(order, place))
+    ranges = after(order, place, place_too=not query.has_key)
     return ranges if query.is_indexed else [any_of(ranges)]
 
 

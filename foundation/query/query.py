@@ -153,9 +153,9 @@ class Query:
 
     def count(self) -> int:
         """How many rows there are; of a whole table the ledger knows, so that asking takes no time at any size."""
-        return int(self._cached(self._count, lambda _: 100, "count"))
+        return int(self._cached(self._count, lambda _: 100))
 
-    def _count(self, _: str = "") -> int:
+    def _count(self) -> int:
         table = self.relation.name
         if not self.filters and table in self.database.sources and self.relation.key:
             sql, values = "SELECT coalesce(sum(inserted), 0) FROM _loads WHERE source = ?", (table,)
@@ -195,7 +195,7 @@ class Query:
 
     def frame(self) -> "pd.DataFrame":
         """All rows as a pandas frame, with nullable types and timestamps as such; it is the caller's own."""
-        frame: pd.DataFrame = self._cached(self._frame, lambda frame: int(frame.memory_usage(deep=True).sum()), "frame")
+        frame: pd.DataFrame = self._cached(self._frame, lambda frame: int(frame.memory_usage(deep=True).sum()))
         return frame.copy() if self.database.cache.limit else frame
 
     def dask(self) -> Any:
@@ -205,7 +205,7 @@ class Query:
         """
         return self.database.engine.dask(self)
 
-    def _frame(self, _: str) -> "pd.DataFrame":
+    def _frame(self) -> "pd.DataFrame":
         return self.as_frame([row for rows in self._chunks(10_000) for row in rows])
 
     def as_frame(self, rows: Sequence[Row]) -> "pd.DataFrame":
@@ -231,18 +231,13 @@ class Query:
 
     def _cached(self, read: Callable[..., Any], size: Callable[[Any], int], *arguments: Any) -> Any:
         database = self.database
-        key = (self._cache_key, arguments, database.engine.data_version())
+        key = (self._name, self.columns, read.__name__, arguments, database.engine.data_version())
         return database.cache.get(key, partial(read, *arguments), size)
 
     @cached_property
     def _name(self) -> str:
         """What a token must belong to."""
         return digest(self.relation.origin, self.relation.values, [c for _, c in self.filters], self.order)
-
-    @cached_property
-    def _cache_key(self) -> str:
-        """What an answer in the cache must belong to."""
-        return self._name + digest(self._shown())
 
     def _shown(self) -> tuple[str, ...]:
         return self.columns or tuple(self.relation.columns)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import visible
+from foundation.query.engine import mappings
 from foundation.query.query import Database
 from foundation.reader.csv_writer import guard, write_csv
 from foundation.reader.reader import reread
@@ -16,7 +17,6 @@ from foundation.store.rejects import REJECT_ID, format_errors
 
 _REASONS, _RAW = "_reasons", "_raw"  # columns beside those of the source
 _MOST_SHOWN = 30_000  # characters of a record in one cell: a spreadsheet takes 32,767
-_LOCATION = ("reject_id", "source", "path", "record", "line", "last_line", "byte_start", "byte_end")
 
 
 def export_rejects(database: Database, out: Path, *, source: str | None = None, code: str | None = None) -> list[Path]:
@@ -55,16 +55,16 @@ def _rejects(database: Database, source: Source, code: str | None) -> Iterator[t
         """
         SELECT reject_id, r.source, r.path, record, line, last_line, byte_start, byte_end, raw, header,
                json_group_array(json_object('stage', stage, 'code', code, 'column', "column", 'value', value,
-                                            'message', message))
+                                            'message', message)) AS errors
         FROM _rejects r JOIN _errors e USING (reject_id) JOIN _loads l USING (load_id)
         WHERE r.source = ? AND r.status = 'open' AND record IS NOT NULL GROUP BY reject_id
         HAVING ? IS NULL OR max(code = ?)
         """,
         (source.name, code, code),
     )
-    for *location, raw, header, errors in cursor:
-        reject: dict[str, Any] = dict(zip(_LOCATION, location, strict=True))
-        yield reject | {"errors": json.loads(errors)}, raw, json.loads(header)
+    for reject in mappings(cursor):
+        raw, header = reject.pop("raw"), json.loads(reject.pop("header"))
+        yield reject | {"errors": json.loads(reject["errors"])}, raw, header
 
 
 def _row(source: Source, reject: dict[str, Any], raw: bytes, header: list[str]) -> list[Any]:

@@ -46,17 +46,13 @@ class Relation:
         reference, _, column = name.partition(".")
         if reference in self.references:
             parent = self.relations[self.references[reference]]
-            found = parent.term_of_parent(column)
+            if column not in parent.columns:  # references are followed one step only
+                raise QueryError(f"{parent.name} has no column {column!r}; it has {', '.join(parent.columns)}")
+            found = parent.columns[column]
             required = found.required and self.columns[reference].required
             return found._replace(name=name, sql=f"{_alias(reference)}.{quote(column)}", required=required)
         followed = "".join(f"; {column}.… are those of {parent}" for column, parent in self.references.items())
         raise QueryError(f"{self.name} has no column {name!r}; it has {', '.join(self.columns)}{followed}")
-
-    def term_of_parent(self, name: str) -> Term:
-        """A column of this relation itself; references are followed one step only."""
-        if name not in self.columns:
-            raise QueryError(f"{self.name} has no column {name!r}; it has {', '.join(self.columns)}")
-        return self.columns[name]
 
     def condition(self, told: str, value: Any) -> tuple[Term, Condition]:
         """What `column=value` or `column__word=value` asks for, and of which column."""
@@ -106,15 +102,13 @@ def tables(ask: Ask, sources: Mapping[str, Source]) -> dict[str, Relation]:
 
 def _table(ask: Ask, name: str, source: Source | None, found: Mapping[str, Relation]) -> Relation:
     times = {c.name for c in source.columns if c.column_type.is_time} if source else set()
-    listed = [
-        row for row in ask('SELECT name, type, "notnull", pk FROM pragma_table_info(?)', (name,))
-        if not row[0].startswith("_")
-    ]  # fmt: skip
-    columns = {
-        column: Term(column, f"t.{quote(column)}", kind if kind in STORED_TYPES else "",
-                     bool(notnull or pk), column in times)
-        for column, kind, notnull, pk in listed
-    }  # fmt: skip
+    listed = ask(
+        "SELECT name, type, \"notnull\" OR pk, pk FROM pragma_table_info(?) WHERE name NOT GLOB '_*'", (name,)
+    ).fetchall()
+    columns: dict[str, Term] = {}
+    for column, kind, required, _ in listed:
+        known = kind if kind in STORED_TYPES else ""
+        columns[column] = Term(column, f"t.{quote(column)}", known, bool(required), column in times)
     key = tuple(column for column, *_, pk in sorted(listed, key=lambda row: row[-1]) if pk)
     parents = ask('SELECT "from", "table" FROM pragma_foreign_key_list(?) ORDER BY id DESC', (name,)).fetchall()
     indexed = ask(
@@ -123,10 +117,8 @@ def _table(ask: Ask, name: str, source: Source | None, found: Mapping[str, Relat
         (name,),
     ).fetchall()
     indexes = {index: tuple(column for of, column in indexed if of == index) for index, _ in indexed}
-    return Relation(
-        name, quote(name), columns, key=key, references=dict(parents),
-        indexes={"": key, **indexes} if key else indexes, relations=found,
-    )  # fmt: skip
+    indexes = {"": key, **indexes} if key else indexes
+    return Relation(name, quote(name), columns, (), key, dict(parents), indexes, found)
 
 
 def selected(ask: Ask, sql: str, values: Sequence[Any]) -> Relation:

@@ -9,6 +9,7 @@ from typing import Any
 
 from foundation.display import table as html_table
 from foundation.errors import Stage, visible
+from foundation.query.engine import mappings
 from foundation.query.query import Database
 from foundation.stats.columns import describe_tables
 from foundation.stats.drift import drift
@@ -219,6 +220,4 @@ def broken_checks(database: Database, files: Iterable[dict[str, Any]]) -> list[d
 
 
 def _mappings(database: Database, sql: str, values: Sequence[Any]) -> list[dict[str, Any]]:
-    cursor = database.rows(sql, values)
-    names = [name for name, *_ in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in cursor]
+    return list(mappings(database.rows(sql, values)))
