@@ -4,10 +4,10 @@ What is refused is what a single machine refuses: a record whose parent is not s
 the key of one before it in the file.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import dask.dataframe as dd
 import fsspec
@@ -29,24 +29,18 @@ _EMPTY = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in _REASONS.it
 _PLAIN = {"_part": "part", "_record": "record"}
 
 
-class _Files(NamedTuple):
-    """The folder of the files, and how many of their records one task joins."""
-
-    out: str
-    size: int
-
-    def frame(self, files: Iterable[tuple[int, str, int]], kinds: Mapping[str, Any]) -> dd.DataFrame:
-        """These columns of files, each given with its number, its name and its rows."""
-        groups: list[list[tuple[int, str]]] = [[]]
-        size = 0
-        for number, name, rows in files:
-            if groups[-1] and size + rows > self.size:
-                groups.append([])
-                size = 0
-            groups[-1].append((number, name))
-            size += rows
-        empty = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in {**kinds, "_part": _WHOLE}.items()})
-        return dd.from_map(partial(_read, self.out, empty), groups, meta=empty)
+def _frame(out: str, size: int, files: Iterable[tuple[int, str, int]], kinds: Mapping[str, Any]) -> dd.DataFrame:
+    """These columns of files in *out*, each given with number, name and rows; a task joins *size* rows."""
+    groups: list[list[tuple[int, str]]] = [[]]
+    taken = 0
+    for number, name, rows in files:
+        if groups[-1] and taken + rows > size:
+            groups.append([])
+            taken = 0
+        groups[-1].append((number, name))
+        taken += rows
+    empty = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in {**kinds, "_part": _WHOLE}.items()})
+    return dd.from_map(partial(_read, out, empty), groups, meta=empty)
 
 
 def _read(out: str, empty: pd.DataFrame, group: Sequence[tuple[int, str]]) -> pd.DataFrame:
@@ -66,17 +60,20 @@ def find_rejected(
 
     *parents* has for each column that refers to another source what is there of that.
     """
-    files, joined = _Files(out, size), [c for c in source.columns if c.name in {*source.keys, *parents}]
+    frame, joined = partial(_frame, out, size), [c for c in source.columns if c.name in {*source.keys, *parents}]
     kinds = {c.name: pd.ArrowDtype(pa.type_for_alias(c.column_type.arrow)) for c in joined}
-    rows = files.frame(_rows(parts), kinds | {"_record": _WHOLE})
+    rows = frame(_rows(parts), kinds | {"_record": _WHOLE})
     found = []
     for column, parent in parents.items():
-        rows, orphans = _orphans(files, rows, column, parent)
+        rows, orphans = _orphans(frame, rows, column, parent)
         found.append(orphans)
     if not _ascend(parts):
         for column in parents:
             rows = rows[rows[column].isnull() | rows[f"_has_{column}"].notnull()]
-        found.append(_duplicates(rows[[*source.keys, "_record", "_part"]], list(source.keys)))
+        keys = list(source.keys)
+        rows = rows[[*keys, "_record", "_part"]]
+        rows = rows.shuffle(on=keys) if rows.npartitions > 1 else rows
+        found.append(rows.map_partitions(_reasons_of_duplicates, keys, meta=_EMPTY))
     if not found:
         return dd.from_pandas(_EMPTY, npartitions=1)
     together = dd.concat(found)
@@ -95,16 +92,18 @@ def _ascend(parts: Sequence[PartResult]) -> bool:
     return all(ends) and all(first[-1] < second[0] for first, second in pairwise(ends))
 
 
-def _orphans(files: _Files, rows: dd.DataFrame, column: str, parent: Parent) -> tuple[dd.DataFrame, dd.DataFrame]:
+def _orphans(
+    frame: Callable[..., dd.DataFrame], rows: dd.DataFrame, column: str, parent: Parent
+) -> tuple[dd.DataFrame, dd.DataFrame]:
     """The rows with a mark at those that have a parent, and those that have none, each with its code."""
     key, parts = parent
     has, kind = f"_has_{column}", rows.dtypes[column]
-    stored = files.frame(_rows(parts), {key: kind})[[key]].rename(columns={key: column})
+    stored = frame(_rows(parts), {key: kind})[[key]].rename(columns={key: column})
     rows = rows.merge(stored.assign(**{has: 1}), on=column, how="left")
     lost = rows[rows[column].notnull() & rows[has].isnull()]
     lost = lost[["_part", "_record", column]].astype({column: _TEXT}).rename(columns=_PLAIN | {column: "value"})
     names = [(number, name, part.rejected) for number, part in enumerate(parts) for name in part.rejects]
-    rejected = files.frame(names, {"key": _TEXT})[["key"]].dropna()
+    rejected = frame(names, {"key": _TEXT})[["key"]].dropna()
     rejected = rejected.drop_duplicates(split_out=rejected.npartitions)
     lost = lost.merge(rejected, left_on="value", right_on="key", how="left")
     return rows, lost.map_partitions(_reasons_of_orphans, column, meta=_EMPTY)
@@ -115,14 +114,8 @@ def _reasons_of_orphans(lost: pd.DataFrame, column: str) -> pd.DataFrame:
     return lost.assign(column=column, code=code, first=None)[list(_REASONS)].astype(_REASONS)
 
 
-def _duplicates(rows: dd.DataFrame, keys: list[str]) -> dd.DataFrame:
-    """All rows with a key but the first of them."""
-    if rows.npartitions > 1:
-        rows = rows.shuffle(on=keys)
-    return rows.map_partitions(_reasons_of_duplicates, keys, meta=_EMPTY)
-
-
 def _reasons_of_duplicates(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """All rows with a key but the first of them."""
     several = rows[rows.duplicated(keys, keep=False)]
     first = several.groupby(keys, dropna=False)["_record"].transform("min")
     found = several.assign(first=first, column=None, value=None, code=Code.DUPLICATE_KEY).rename(columns=_PLAIN)

@@ -13,7 +13,7 @@ from foundation.query.engine import Engine, SQLiteEngine
 from foundation.query.query import Database, Query
 from foundation.query.relation import Relation
 from foundation.reader.reader import Chunk
-from foundation.schema.source import Column, Source, in_order
+from foundation.schema.source import Source, in_order
 from foundation.store.database import quote
 
 if TYPE_CHECKING:
@@ -59,7 +59,14 @@ class DuckDBEngine(Engine):
         self._connection.execute(SETTINGS)
         for sql, values in statements(self.address, self.manifest, self.sources.values(), only=only or {}):
             self._connection.execute(sql, values)
-        self.tables: Mapping[str, Relation] = _relations(self.sources)
+        tables: dict[str, Relation] = {}
+        for name, source in self.sources.items():
+            columns = {}
+            for column in source.columns:
+                kind, sql = column.column_type, f"t.{quote(column.name)}"
+                columns[column.name] = Term(column.name, sql, kind.sqlite, column.required, kind.is_time)
+            tables[name] = Relation(name, quote(name), columns, (), source.keys, source.references, relations=tables)
+        self.tables: Mapping[str, Relation] = tables
 
     def close(self) -> None:
         """Let go of the files."""
@@ -154,19 +161,3 @@ class _Rows:
     def __iter__(self) -> Iterator[Any]:
         while rows := self.fetchmany(1_000):
             yield from rows
-
-
-def _relations(sources: Mapping[str, Source]) -> dict[str, Relation]:
-    relations: dict[str, Relation] = {}
-    for source in sources.values():
-        columns = {c.name: _term(c) for c in source.columns}
-        relations[source.name] = Relation(
-            source.name, quote(source.name), columns,
-            key=source.keys, references=source.references, relations=relations,
-        )  # fmt: skip
-    return relations
-
-
-def _term(column: Column) -> Term:
-    is_time = column.column_type.is_time
-    return Term(column.name, f"t.{quote(column.name)}", column.column_type.sqlite, column.required, is_time)

@@ -68,6 +68,7 @@ class _Job:
     again: bool
     progress: Progress
     manifest: dict[str, Any]
+    sources: Mapping[str, Source]
 
     def known(self, source: str) -> dict[str, Any]:
         """The complete load of a source that the folder holds, or nothing."""
@@ -119,8 +120,13 @@ def ingest(
     chosen = _files_of(data, sources := in_order(sources), only)
     run = {"run_id": run_id or new_run_id(), "started": now(), "versions": versions(), "data": str(data)}
     with nullcontext(client) if client else connect("") as client, locked(out, wait_s) as out, translate_errors(client):
-        job = _Job(client, out, run, range_size, join_size, again, progress, read_manifest(out))
-        loads = _load_files(job, chosen, {source.name: source for source in sources})
+        by_name = {source.name: source for source in sources}
+        job = _Job(client, out, run, range_size, join_size, again, progress, read_manifest(out), by_name)
+        files = [_begin(job, source, address) for source, address in chosen]
+        for file in files:
+            if not file.refusal:
+                _split(job, file)
+        loads = [_finish(job, file) for file in files]  # parents before their children
     return Run(run["run_id"], run_status([load.status for load in loads]), tuple(loads))
 
 
@@ -130,18 +136,17 @@ def _files_of(data: str | Path, sources: Sequence[Source], only: Iterable[str]) 
         raise SchemaError(f"{own[0]} refers to itself, which no join can follow; load it into a database with --db")
     folder, is_local = address_of(data)
     chosen = choose(sources, only, Path(folder) if is_local else None)
-    return [(s, _only_file(s, Path(folder)) if is_local else f"{folder}/{s.pattern}") for s in chosen]
-
-
-def _only_file(source: Source, folder: Path) -> str:
-    first, *more = paths_of(source, folder)
-    if more:
-        raise SourceError(
-            Code.NOT_FOUND,
-            f"{folder}: {source.name} has {len(more) + 1} files, and a folder of Parquet takes one file of a source; "
-            "load them into a database with --db",
-        )
-    return str(first)
+    files: list[tuple[Source, str]] = []
+    for source in chosen:
+        first, *more = paths_of(source, Path(folder)) if is_local else [f"{folder}/{source.pattern}"]
+        if more:
+            raise SourceError(
+                Code.NOT_FOUND,
+                f"{folder}: {source.name} has {len(more) + 1} files, and a folder of Parquet takes one file of a "
+                "source; load them into a database with --db",
+            )
+        files.append((source, str(first)))
+    return files
 
 
 def prepare(data: str | Path, out: str | Path, *, sources: Sequence[Source], only: Iterable[str] = ()) -> int:
@@ -159,17 +164,6 @@ def prepare(data: str | Path, out: str | Path, *, sources: Sequence[Source], onl
         if not exists(out):
             write_manifest(out, manifest)
     return len(manifest["loads"])
-
-
-def _load_files(job: _Job, chosen: Iterable[tuple[Source, str]], sources: Mapping[str, Source]) -> list[Load]:
-    """Go through the ranges of all files, validate the parts that they make, finish parents before their children."""
-    files = [_begin(job, source, address) for source, address in chosen]
-    for file in files:
-        if not file.refusal:
-            _split(job, file)
-    return [
-        _refuse(job, file, file.refusal) if file.refusal else _finish(job, file, sources) for file in files
-    ]  # fmt: skip
 
 
 def _begin(job: _Job, source: Source, address: str) -> _File:
@@ -236,16 +230,13 @@ def _name(part: Part, made_of: str) -> str:
     return f"{part.start.byte:015d}-{made_of}"
 
 
-def _refuse(job: _Job, file: _File, refusal: SourceError) -> Load:
-    """Enter a file that is refused as a whole."""
-    why = file_error(refusal)
-    file.load.status, file.load.warnings = LoadStatus.REFUSED, [why.message]
-    return _enter(job, file, rejects=[reject_file(job.out, file.source, why)])
-
-
-def _finish(job: _Job, file: _File, sources: Mapping[str, Source]) -> Load:
-    """Check keys and references of a file whose parents are finished, and enter what came of it."""
+def _finish(job: _Job, file: _File) -> Load:
+    """Enter what came of a file whose parents are finished: a refusal, or rows with sound keys and references."""
     load, source, known = file.load, file.source, job.known(file.source.name)
+    if file.refusal:
+        why = file_error(file.refusal)
+        load.status, load.warnings = LoadStatus.REFUSED, [why.message]
+        return _enter(job, file, rejects=[reject_file(job.out, source, why)])
     parents = [job.known(parent).get("identity") for parent in source.references.values()]
     identity = _digest(file.content, source.fingerprint, parents)
     if file.results is None:
@@ -253,7 +244,12 @@ def _finish(job: _Job, file: _File, sources: Mapping[str, Source]) -> Load:
             load.status, load.origin = LoadStatus.SKIPPED, known["load_id"]
             return _enter(job, file, identity=identity)
         _validate(job, file)
-    results = _without_rejected(job, file, _gathered(job, file), identity, sources)
+    done = file.first.byte
+    for future in as_completed(file.results or ()):
+        part = future.result().part
+        done += part.end.byte - part.start.byte
+        job.progress(load, done, load.bytes)
+    results = _without_rejected(job, file, job.client.gather(list(file.results or ())), identity)
     load.read = file.parts[-1].end.record if file.parts else 0
     load.inserted, load.rejected = sum(one.stored for one in results), sum(one.rejected for one in results)
     load.peak_rss_bytes = max((one.rss_bytes for one in results), default=0)
@@ -266,23 +262,10 @@ def _finish(job: _Job, file: _File, sources: Mapping[str, Source]) -> Load:
     return _enter(job, file, results, identity=identity, rejects=rejects)
 
 
-def _gathered(job: _Job, file: _File) -> list[PartResult]:
-    done = 0
-    for future in as_completed(file.results or ()):
-        part = future.result().part
-        done += part.end.byte - part.start.byte
-        job.progress(file.load, file.first.byte + done, file.load.bytes)
-    return list(job.client.gather(list(file.results or ())))
-
-
-def _without_rejected(
-    job: _Job, file: _File, results: list[PartResult], identity: str, sources: Mapping[str, Source]
-) -> list[PartResult]:
+def _without_rejected(job: _Job, file: _File, results: list[PartResult], identity: str) -> list[PartResult]:
     """The parts without the records whose parents are not stored, or whose keys others have."""
     source = file.source
-    parents = {
-        column: (sources[parent].key, parts_of(job.known(parent))) for column, parent in source.references.items()
-    }
+    parents = {c: (job.sources[p].key, parts_of(job.known(p))) for c, p in source.references.items()}
     rejected = find_rejected(job.out, source, results, parents, size=job.join_size)
     everything = dask.delayed(results)  # a task, so that it is made again when its worker is killed
     tasks = [

@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -25,6 +25,7 @@ from foundation.errors import Code, Stage
 from foundation.lake.manifest import PartResult, parts_of, whole_file
 from foundation.lake.splits import CHUNK_SIZE, Part, read_part
 from foundation.memory import Memory
+from foundation.reader.layout import key_text
 from foundation.reader.reader import Chunk, Damaged
 from foundation.reader.recovery import Error
 from foundation.schema.source import Column, Source
@@ -47,7 +48,9 @@ def validate_part(
     rows, rejects = _names(source, name)
     if not is_again and (done := _result_in(f"{out}/{rows}")):
         return done
-    began, memory, keys, stored, rejected = time.perf_counter(), Memory(limit=2**63), _Keys(source), 0, 0
+    began, memory, stored, rejected = time.perf_counter(), Memory(limit=2**63), 0, 0
+    key_at = source.position(source.keys[0])
+    ends: list[Any] | None = [] if len(source.keys) == 1 else None
     failed: dict[str, tuple[int, str]] = {}
     # Of the two files that of the rows appears last: where it is, all is.
     with (
@@ -59,11 +62,11 @@ def validate_part(
             valid.add(_columns(source, verdict))
             invalid.add(_rejects(source, chunk, verdict.rejected))
             _count_failed(failed, verdict.rejected)
-            keys.add(verdict.columns)
+            ends = _ends(ends, verdict.columns[key_at])
             stored, rejected = stored + len(verdict.records), rejected + len(verdict.rejected)
             memory.sample()
         result = PartResult(
-            part, rows, stored, (rejects,) if rejected else (), rejected, failed, keys.ends,
+            part, rows, stored, (rejects,) if rejected else (), rejected, failed, ends or None,
             time.perf_counter() - began, memory.peak, worker=f"{socket.gethostname()}:{os.getpid()}",
         )  # fmt: skip
         valid.tell(result)
@@ -83,24 +86,12 @@ def _result_in(address: str) -> PartResult | None:
         return parts_of({"parts": [json.loads(parquet.read_metadata(file).metadata[b"foundation"])]})[0]
 
 
-class _Keys:
-    """Looks whether keys ascend, and remembers the first and the last of those that do."""
-
-    def __init__(self, source: Source) -> None:
-        self._at = source.position(source.keys[0])
-        self._ascend = len(source.keys) == 1
-        self._first: list[Any] = []
-        self._last: Any = None
-
-    @property
-    def ends(self) -> list[Any] | None:
-        return [*self._first, self._last] if self._ascend and self._first else None
-
-    def add(self, columns: Sequence[Sequence[Any]]) -> None:
-        if self._ascend and (keys := columns[self._at]):
-            is_behind = not self._first or self._last < keys[0]
-            self._ascend = is_behind and all(map(lt, keys, islice(keys, 1, None)))
-            self._first, self._last = self._first or [keys[0]], keys[-1]
+def _ends(ends: list[Any] | None, keys: Sequence[Any]) -> list[Any] | None:
+    """The first and the last key of rows once *keys* follow; None when not each is greater than the one before."""
+    if ends is None or not keys:
+        return ends
+    is_behind = not ends or ends[1] < keys[0]
+    return [(ends or keys)[0], keys[-1]] if is_behind and all(map(lt, keys, islice(keys, 1, None))) else None
 
 
 def reject_rows(
@@ -108,32 +99,24 @@ def reject_rows(
 ) -> PartResult:
     """Take the rows of these records out of a part that was validated, and put them among its rejects."""
     rows, rejects = _names(source, name)
-    keys: dict[int, str] = {}
+    lost: list[Damaged] = []
     with fsspec.open(f"{out}/{result.rows}", "rb") as file, _Table(f"{out}/{rows}", _schema(source)) as kept:
         for batch in parquet.ParquetFile(file).iter_batches(CHUNK_SIZE):
             is_out = pc.is_in(batch["_record"], pa.array(errors, pa.int64()))
             kept.add(batch.filter(pc.invert(is_out)))
-            keys |= _keys_of(source, batch.filter(is_out))
+            taken = batch.filter(is_out)
+            keys = map(key_text, zip(*(taken[name].to_pylist() for name in source.keys), strict=True))
+            for record, key in zip(taken["_record"].to_pylist(), keys, strict=True):
+                reasons = [e._replace(value=key) if e.stage == Stage.KEY else e for e in errors[record]]
+                lost.append(Damaged(record, reasons, key))
         with _Table(f"{out}/{rejects}", _REJECTS) as rejected:
             for chunk in read_part(address, source, result.part):
-                here = [record for record in keys if chunk.start.record < record <= chunk.end.record]
-                damaged = [_damaged(record, errors[record], keys[record]) for record in here]
-                rejected.add(_rejects(source, chunk, damaged))
+                here = [one for one in lost if chunk.start.record < one.record <= chunk.end.record]
+                rejected.add(_rejects(source, chunk, here))
     return replace(
         result, rows=rows, stored=result.stored - len(errors),
         rejects=(*result.rejects, rejects), rejected=result.rejected + len(errors),
     )  # fmt: skip
-
-
-def _keys_of(source: Source, batch: pa.RecordBatch) -> Iterator[tuple[int, str]]:
-    """The number of each record, and its key as text."""
-    keys = zip(*(batch[name].to_pylist() for name in source.keys), strict=True)
-    for record, key in zip(batch["_record"].to_pylist(), keys, strict=True):
-        yield record, source.key_text(key if len(key) > 1 else key[0])
-
-
-def _damaged(record: int, errors: Sequence[Error], key: str) -> Damaged:
-    return Damaged(record, [e._replace(value=key) if e.stage == Stage.KEY else e for e in errors], key)
 
 
 def reject_file(out: str, source: Source, why: Error) -> str:
@@ -153,30 +136,24 @@ def count_rows(out: str, names: Sequence[str]) -> int:
     return rows
 
 
-class _Table:
+class _Table(ExitStack):
     """A Parquet file that appears when it is closed, unless it is empty and not *needed*."""
 
     def __init__(self, address: str, schema: pa.Schema, *, needed: bool = True) -> None:
-        self._address, self._schema, self._is_needed = address, schema, needed
-        self._opened = ExitStack()
+        super().__init__()
+        self._address, self._schema = address, schema
         self._writer: Any = None
-
-    def __enter__(self) -> "_Table":
-        if self._is_needed:
+        if needed:
             self._open()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._opened.__exit__(*error)
 
     def _open(self) -> None:
-        if not self._writer:
-            file = self._opened.enter_context(whole_file(self._address))
-            self._writer = self._opened.enter_context(parquet.ParquetWriter(file, self._schema))
+        file = self.enter_context(whole_file(self._address))
+        self._writer = self.enter_context(parquet.ParquetWriter(file, self._schema))
 
     def add(self, batch: pa.RecordBatch) -> None:
         if batch.num_rows:
-            self._open()
+            if not self._writer:
+                self._open()
             self._writer.write_batch(batch)
 
     def tell(self, result: PartResult) -> None:

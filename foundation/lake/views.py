@@ -40,14 +40,18 @@ def statements(
     Of the sources in *only* the rows of one part are seen, the one with that number.
     """
     loads = manifest["loads"]
-    rows = {
-        "_runs": map(_run, manifest["runs"]),
-        "_loads": map(_load, loads),
-        "_chunks": _chunks(loads),
-        "_repairs": (),
+    rows: dict[str, list[dict[str, Any]]] = {
+        "_runs": [
+            {**run, "status": RunStatus.COMPLETE, "options": json.dumps({"data": run["data"]})}
+            for run in manifest["runs"]
+        ],
+        "_loads": [load | {name: json.dumps(load[name]) for name in ("header", "warnings")} for load in loads],
+        "_chunks": list(_chunks(loads)),
+        "_repairs": [],
     }
-    for table, types in _LEDGER.items():
-        yield _table(table, types, rows[table])
+    for table, types in _LEDGER.items():  # in one go: one by one the parts of a large folder would take minutes
+        told = f"SELECT unnest(from_json(?, '[{json.dumps(types)}]'), recursive := true)"
+        yield f"CREATE TABLE {table} AS {told}", [json.dumps(rows[table])]
     yield from ((sql, ()) for sql in _rejects(address, loads))
     complete = {load["source"]: load for load in loads if load["status"] == LoadStatus.COMPLETE}
     stats = list[str]()
@@ -58,20 +62,6 @@ def statements(
         yield _rows(address, source, load["load_id"], shown), ()
         stats += _stats(source, load["load_id"]) if source.name in complete else ()
     yield f"CREATE VIEW _stats AS {' UNION ALL '.join(stats) or _NO_STATS}", ()
-
-
-def _table(table: str, types: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> Statement:
-    """A table with these rows, put into it in one go: one by one the parts of a large folder would take minutes."""
-    told = f"SELECT unnest(from_json(?, '[{json.dumps(types)}]'), recursive := true)"
-    return f"CREATE TABLE {table} AS {told}", [json.dumps(list(rows))]
-
-
-def _run(run: Mapping[str, Any]) -> dict[str, Any]:
-    return {**run, "status": RunStatus.COMPLETE, "options": json.dumps({"data": run["data"]})}
-
-
-def _load(load: Mapping[str, Any]) -> dict[str, Any]:
-    return {**load, "header": json.dumps(load["header"]), "warnings": json.dumps(load["warnings"])}
 
 
 def _chunks(loads: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
