@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import Code, SourceError
-from foundation.reader.dialect import COMMAS, Dialect
-from foundation.reader.layout import Layout
+from foundation.reader.dialect import COMMAS, Dialect, Layout
 from foundation.reader.reader import Damaged, Reader
 from foundation.schema.formats import Format, guess
 from foundation.schema.source import Column

@@ -128,13 +128,11 @@ def errors_by_part(source: Source, rejected: Any) -> Iterator[tuple[int, dict[in
     for part, rows in rejected.groupby("part"):  # whole numbers of Python, as Arrow gives them
         errors: dict[int, list[Error]] = {}
         for row in rows.sort_values("record").itertuples(index=False):
-            errors.setdefault(row.record, []).append(_error(source, row))
+            if row.code == Code.DUPLICATE_KEY:
+                error = duplicate_key_error(source, None, row.first)
+            else:
+                error = orphan_error(row.code, row.column, row.value, source.references[row.column])
+            errors.setdefault(row.record, []).append(error)
         for reasons in errors.values():
             reasons.sort(key=lambda error: order.get(error.column or "", 0))
         yield part, errors
-
-
-def _error(source: Source, row: Any) -> Error:
-    if row.code == Code.DUPLICATE_KEY:
-        return duplicate_key_error(source, None, row.first)
-    return orphan_error(row.code, row.column, row.value, source.references[row.column])

@@ -102,23 +102,21 @@ class DuckDBEngine(Engine):
 
     def problems(self) -> list[str]:
         """Rows that are not there or are there twice, and references to rows that are not there."""
-        return [
-            f"{source.name}: {number:,} {problem}"
-            for source in self.sources.values()
-            for sql, problem in self._questions(source)
-            if (number := self.rows(sql).fetchone()[0])
-        ]
-
-    def _questions(self, source: Source) -> Iterator[tuple[str, str]]:
-        """SELECTs of a number that ought to be 0, and what it is the number of."""
-        table, keys = quote(source.name), ", ".join(map(quote, source.keys))
-        inserted = sum(load["inserted"] for load in self.manifest["loads"] if load["source"] == source.name)
-        yield f"SELECT abs({inserted:d} - count(*)) FROM {table}", "rows more or fewer are there than were stored"
-        yield f"SELECT count(*) - count(DISTINCT ({keys})) FROM {table}", "rows have a key that is there already"
-        for column, parent in source.references.items():
-            known = f"SELECT {quote(self.sources[parent].key)} FROM {quote(parent)}"
-            lost = f"{quote(column)} IS NOT NULL AND {quote(column)} NOT IN ({known})"
-            yield f"SELECT count(*) FROM {table} WHERE {lost}", f"rows refer to {parent} that are not there"
+        found = []
+        for source in self.sources.values():
+            table, keys = quote(source.name), ", ".join(map(quote, source.keys))
+            inserted = sum(load["inserted"] for load in self.manifest["loads"] if load["source"] == source.name)
+            asked = {  # SELECTs of a number that ought to be 0, and what it is the number of
+                f"SELECT abs({inserted:d} - count(*)) FROM {table}": "rows more or fewer are there than were stored",
+                f"SELECT count(*) - count(DISTINCT ({keys})) FROM {table}": "rows have a key that is there already",
+            }
+            for column, parent in source.references.items():
+                known = f"SELECT {quote(self.sources[parent].key)} FROM {quote(parent)}"
+                lost = f"{quote(column)} IS NOT NULL AND {quote(column)} NOT IN ({known})"
+                asked[f"SELECT count(*) FROM {table} WHERE {lost}"] = f"rows refer to {parent} that are not there"
+            numbers = ((self.rows(sql).fetchone()[0], problem) for sql, problem in asked.items())
+            found += [f"{source.name}: {number:,} {problem}" for number, problem in numbers if number]
+        return found
 
     def workers(self, load_ids: Iterable[int]) -> list[dict[str, Any]]:
         """As `Engine.workers`."""

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,6 @@ class _Job:
     progress: Progress
     manifest: dict[str, Any]
     sources: Mapping[str, Source]
-
-    def known(self, source: str) -> dict[str, Any]:
-        """The complete load of a source that the folder holds, or nothing."""
-        return complete_load(self.manifest, source)
 
 
 @dataclass
@@ -178,7 +175,7 @@ def _begin(job: _Job, source: Source, address: str) -> _File:
     except SourceError as refusal:
         file.refusal = refusal
         return file
-    size = job.known(source.name).get("range_size", job.range_size)
+    size = complete_load(job.manifest, source.name).get("range_size", job.range_size)
     if address.endswith(PACKED):  # what is in it can only be read from its start
         size = max(file.load.bytes, 1)
     starts = list(range(file.first.byte, file.load.bytes, size))
@@ -200,7 +197,7 @@ def _split(job: _Job, file: _File) -> None:
     file.parts = list(settle(file.first, job.client.gather(file.ranges), file.stops, again))
     file.ranges = ()
     file.content = _digest(file.load.header, file.first, [part[1:] for part in file.parts])
-    known = job.known(file.source.name)
+    known = complete_load(job.manifest, file.source.name)
     if known and known["content"] != file.content:
         raise _another(job.out, known)
     if job.again or not known or known["fingerprint"] != file.source.fingerprint:
@@ -216,13 +213,8 @@ def _another(out: str, known: Mapping[str, Any]) -> StoreError:
 
 def _validate(job: _Job, file: _File) -> None:
     made_of = _digest(file.content, file.source.fingerprint)
-    file.results = [
-        submit(
-            job.client, validate_part, file.source, job.out, file.load.path, part, _name(part, made_of),
-            is_again=job.again,
-        )
-        for part in file.parts
-    ]  # fmt: skip
+    begin = partial(submit, job.client, validate_part, file.source, job.out, file.load.path, is_again=job.again)
+    file.results = [begin(part, _name(part, made_of)) for part in file.parts]
 
 
 def _name(part: Part, made_of: str) -> str:
@@ -232,12 +224,12 @@ def _name(part: Part, made_of: str) -> str:
 
 def _finish(job: _Job, file: _File) -> Load:
     """Enter what came of a file whose parents are finished: a refusal, or rows with sound keys and references."""
-    load, source, known = file.load, file.source, job.known(file.source.name)
+    load, source, known = file.load, file.source, complete_load(job.manifest, file.source.name)
     if file.refusal:
         why = file_error(file.refusal)
         load.status, load.warnings = LoadStatus.REFUSED, [why.message]
         return _enter(job, file, rejects=[reject_file(job.out, source, why)])
-    parents = [job.known(parent).get("identity") for parent in source.references.values()]
+    parents = [complete_load(job.manifest, parent).get("identity") for parent in source.references.values()]
     identity = _digest(file.content, source.fingerprint, parents)
     if file.results is None:
         if known["identity"] == identity:
@@ -265,7 +257,7 @@ def _finish(job: _Job, file: _File) -> Load:
 def _without_rejected(job: _Job, file: _File, results: list[PartResult], identity: str) -> list[PartResult]:
     """The parts without the records whose parents are not stored, or whose keys others have."""
     source = file.source
-    parents = {c: (job.sources[p].key, parts_of(job.known(p))) for c, p in source.references.items()}
+    parents = {c: (job.sources[p].key, parts_of(complete_load(job.manifest, p))) for c, p in source.references.items()}
     rejected = find_rejected(job.out, source, results, parents, size=job.join_size)
     everything = dask.delayed(results)  # a task, so that it is made again when its worker is killed
     tasks = [

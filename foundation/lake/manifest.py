@@ -29,8 +29,7 @@ class PartResult:
     """What came of a part: files with the records in them, None where there are none, and columns with bad values.
 
     `failed` has for each column how many values were refused, and the least of them, under no name for records whose
-    bytes are no text; `keys` are the first and the last
-    key of the rows, if each is greater than the one before.
+    bytes are no text; `keys` are the first and the last key of the rows, if each is greater than the one before.
     """
 
     part: Part

@@ -25,7 +25,7 @@ from foundation.errors import Code, Stage
 from foundation.lake.manifest import PartResult, parts_of, whole_file
 from foundation.lake.splits import CHUNK_SIZE, Part, read_part
 from foundation.memory import Memory
-from foundation.reader.layout import key_text
+from foundation.reader.dialect import key_text
 from foundation.reader.reader import Chunk, Damaged
 from foundation.reader.recovery import Error
 from foundation.schema.source import Column, Source

@@ -139,11 +139,6 @@ def _held(kind: str, value: Any) -> Value:
     raise TypeError
 
 
-def order_sql(order: Order) -> str:
-    """The ORDER BY clause, empty for no order."""
-    return " ORDER BY " + ", ".join(f"{term.sql}{' DESC' if down else ''}" for term, down in order) if order else ""
-
-
 def after(order: Order, place: Sequence[Value], *, place_too: bool = False) -> list[Condition]:
     """The rows after *place* in this order, as ranges that follow each other, each one range of an index.
 

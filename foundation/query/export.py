@@ -38,7 +38,11 @@ def export(database: Database, out: Path, *, form: str, only: Sequence[str] = ()
     Raises QueryError for a table that is not there or not declared, FoundationError when pyarrow is missing or *out*
     cannot be written.
     """
-    sources = [_declared(database, name) for name in only or database]
+    for name in only:
+        database[name]  # an unknown table is told here
+    if undeclared := [name for name in only or database if name not in database.sources]:
+        raise QueryError(f"no source declares the table {undeclared[0]}; name the file of its class with --sources")
+    sources = [database.sources[name] for name in only or database]
     write = {"csv": _write_csv, "jsonl": _write_jsonl, "parquet": _write_parquet}[form]
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -52,13 +56,6 @@ def export(database: Database, out: Path, *, form: str, only: Sequence[str] = ()
     except OSError as error:
         raise FoundationError(f"{out}: {error.strerror}; name a folder that can be written") from error
     return files
-
-
-def _declared(database: Database, name: str) -> Source:
-    database[name]  # an unknown table is told here
-    if name not in database.sources:
-        raise QueryError(f"no source declares the table {name}; name the file of its class with --sources")
-    return database.sources[name]
 
 
 def _write(database: Database, source: Source, path: Path, write: Callable[..., None]) -> Exported:

@@ -7,7 +7,7 @@ from typing import Any
 from foundation.errors import QueryError, SourceError
 from foundation.query.engine import mappings
 from foundation.query.query import Database
-from foundation.reader.layout import key_text
+from foundation.reader.dialect import key_text
 from foundation.schema.source import Source
 from foundation.store.database import quote
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from foundation.display import table as html_table
 from foundation.errors import QueryError, StoreError
 from foundation.query.cache import Cache
-from foundation.query.conditions import Condition, Order, Term, all_of, order_sql
+from foundation.query.conditions import Condition, Order, Term, all_of
 from foundation.query.engine import Engine, Rows
 from foundation.query.page import Page
 from foundation.query.pagination import PageQuery, Token, digest, read_page, read_token
@@ -263,7 +263,9 @@ class Query:
         """A SELECT of these columns in this order, and what is bound to it."""
         used = [*shown, *(term for term, _ in order), *(term for term, _ in self.filters)]
         source = self.relation.from_sql(used, index=index)
-        sql = f"SELECT {', '.join(term.sql for term in shown)} FROM {source} WHERE {where.sql}{order_sql(order)}"
+        sql = f"SELECT {', '.join(term.sql for term in shown)} FROM {source} WHERE {where.sql}"
+        if order:
+            sql += " ORDER BY " + ", ".join(f"{term.sql}{' DESC' if down else ''}" for term, down in order)
         return sql, (*self.relation.values, *where.values)
 
     def _chunks(self, size: int) -> Iterator[list[Row]]:

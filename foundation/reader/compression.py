@@ -34,7 +34,13 @@ def open_file(path: Path, limit: int) -> tuple[BinaryIO, int]:
     A packed file is read through first, so that nothing is stored of one that is broken, cut off or holds more than
     *limit* bytes. Raises SourceError for those, and for what is no regular file or may not be read.
     """
-    _require_regular_file(path)
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise SourceError(Code.NOT_FOUND, f"{path}: no such file") from error
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise SourceError(Code.NOT_TEXT, f"{path}: {what}, not a regular file")
     try:
         file: BinaryIO = path.open("rb")
     except PermissionError as error:
@@ -98,13 +104,3 @@ class _Unpacked(io.RawIOBase):
 
     def _error(self, problem: str) -> SourceError:
         return SourceError(Code.NOT_UNPACKED, f"{self._path}: {problem}")
-
-
-def _require_regular_file(path: Path) -> None:
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise SourceError(Code.NOT_FOUND, f"{path}: no such file") from error
-    if not stat.S_ISREG(mode):
-        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-        raise SourceError(Code.NOT_TEXT, f"{path}: {what}, not a regular file")

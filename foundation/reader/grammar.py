@@ -34,9 +34,12 @@ class Grammar:
         self.fields = re.compile(rb"(?:%b)*+" % field)
         self.end = re.compile(rb'[%b"\r\n]|\Z' % mark)  # of an unquoted field
         self.after_return = re.compile(rb'[%b"\n]|\r\n|\Z' % mark)
-        self.number = re.compile(rb'["\0\r\d-]*\d["\0\r\d-]*%b' % mark)  # a first field, with what may have damaged it
-        self.closes_quote = re.compile(rb'%b(?<=[^%b])"(?:[%b\r\n]|\Z)' % (quoted, mark, mark))  # its first lone quote
-        self.opens_quote = re.compile(rb'(?:\A|%b)"%b\Z' % (mark, quoted))
+        # A number in the first field, or what is left of one: `8,b`, `"8,b`.
+        self.starts_with_number = re.compile(rb'["\0\r\d-]*\d["\0\r\d-]*%b' % mark).match
+        # The first lone quote ends a field, which must have begun before: `Street",c`.
+        self.closes_quote = re.compile(rb'%b(?<=[^%b])"(?:[%b\r\n]|\Z)' % (quoted, mark, mark)).match
+        # The last field is quoted and goes on after the line: `8,"b`.
+        self.opens_quote = re.compile(rb'(?:\A|%b)"%b\Z' % (mark, quoted)).search
 
 
 grammar = cache(Grammar)

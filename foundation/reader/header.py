@@ -4,11 +4,11 @@ import codecs
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from foundation.errors import Code, SourceError, visible
+from foundation.reader.dialect import Layout
 from foundation.reader.grammar import FAULTS, Parser
-from foundation.reader.layout import Layout
 from foundation.reader.recovery import decode
 from foundation.reader.splitter import BLOCK, Lines
 
@@ -24,15 +24,6 @@ _FOREIGN = {
 }
 
 
-class Header(NamedTuple):
-    """The columns of a file."""
-
-    names: list[str]
-    positions: list[int]  # where in a record each wanted column stands
-    lines: bytes  # those before the first record
-    unknown: list[str]  # names that are not wanted
-
-
 def require_encoding(file: BinaryIO, path: Path | str, layout: Layout) -> None:
     """Raise SourceError when the start of a file is UTF-8, where another encoding is declared."""
     if (declared := layout.dialect.encoding) == "utf-8":
@@ -46,10 +37,11 @@ def require_encoding(file: BinaryIO, path: Path | str, layout: Layout) -> None:
             raise SourceError(Code.NOT_TEXT, f"{path}: the text is {what}")
 
 
-def read_header(lines: Lines, path: Path | str, layout: Layout) -> Header:
+def read_header(lines: Lines, path: Path | str, layout: Layout) -> tuple[list[str], list[int], bytes, list[str]]:
     """Read the header, blank lines before it included, and find the wanted columns in it.
 
-    Raises SourceError when it cannot be read, or wanted columns are missing or doubled.
+    Gives the names of all columns, where in a record each wanted one stands, the lines before the first record, and
+    the names that are not wanted. Raises SourceError when it cannot be read, or wanted columns are missing or doubled.
     """
     blank: list[bytes] = []
     while (line := lines.line()) and not line.removeprefix(_BOM).strip(b"\r\n"):
@@ -68,7 +60,7 @@ def read_header(lines: Lines, path: Path | str, layout: Layout) -> Header:
         raise SourceError(Code.NOT_TEXT, f"{path}: its first line cannot be read as column names: {fault}{hint}")
     positions = _find_columns(names, path, layout)
     unknown = [name for name in names if layout.headers and name not in layout.headers]
-    return Header(names, positions, b"".join([*blank, line, *parser.lines[1:]]), unknown)
+    return names, positions, b"".join([*blank, line, *parser.lines[1:]]), unknown
 
 
 def _find_columns(names: list[str], path: Path | str, layout: Layout) -> list[int]:

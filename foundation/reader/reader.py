@@ -20,9 +20,9 @@ from typing import BinaryIO
 
 from foundation.reader.chunk import Chunk, Damaged, Piece, Place, Position, line_offsets, record_lines
 from foundation.reader.compression import open_file
+from foundation.reader.dialect import Layout
 from foundation.reader.grammar import MAX_FIELD
 from foundation.reader.header import listed, read_header, require_encoding
-from foundation.reader.layout import Layout
 from foundation.reader.recovery import TAIL_LINES, Scanner
 from foundation.reader.splitter import BLOCK, Lines, split
 
@@ -60,7 +60,7 @@ class Reader(AbstractContextManager["Reader"]):
         self.warnings = [f"unknown columns are left out: {listed(unknown)}"] if unknown else []
         self.at = Position(0, 0, 0).after(0, lines)
         self._sha = hashlib.sha256(lines)
-        self._pace = _Pace()
+        self._block_size, self._recovery_lines = BLOCK, 1
         self._clean: _CleanBlock | None = None
         self._suspicious = 0  # lines after the clean block that are to be read record by record
 
@@ -159,7 +159,7 @@ class Reader(AbstractContextManager["Reader"]):
     def _read_clean(self) -> "_CleanBlock | None":
         """The clean records that come next, None if there are none; what follows may be `_suspicious`."""
         width = len(self.header)
-        block, parts = self._read_block(self._pace.block_size)
+        block, parts = self._read_block(self._block_size)
         if not block:
             return None
         fields, is_whole = split(block, width, self._dialect, parts)
@@ -167,8 +167,20 @@ class Reader(AbstractContextManager["Reader"]):
         while fields and self._has_stray_tail():
             del fields[-width - 1 :]
             clean, is_whole = self._cut(clean, fields), False
-        self._suspicious = self._pace.adapt(len(clean), is_whole=is_whole)
+        self._suspicious = self._adapt_pace(len(clean), is_whole=is_whole)
         return _CleanBlock(self.at, clean, fields, width) if fields else None
+
+    def _adapt_pace(self, clean: int, *, is_whole: bool) -> int:
+        """After a block of which so many bytes were *clean*: how many lines are to be read record by record next.
+
+        Blocks grow while all is clean, and shrink where recovery is needed.
+        """
+        if is_whole:
+            self._block_size, self._recovery_lines = min(self._block_size + _SHORTEST, BLOCK), 1
+            return 0
+        self._block_size = min(max(clean * 4, _SHORTEST), _LONGEST)
+        self._recovery_lines = 1 if self._block_size > _SHORTEST else min(self._recovery_lines * 2, _NEAR)
+        return self._recovery_lines
 
     def _read_block(self, size: int) -> tuple[bytes, list[bytes]]:
         """The next lines, of about *size* bytes, and their parts between quotes; none at the end.
@@ -256,22 +268,6 @@ def reread(raws: Iterable[tuple[int, bytes, list[str]]], layout: Layout) -> Chun
             rows.append(["" if at is None else record.fields[at] for at in positions])
             records.append(number)
     return replace(Chunk.of_rows(records, rows), damaged=damaged)
-
-
-class _Pace:
-    """How much is read at a time: blocks that grow while all is clean, and shrink where recovery is needed."""
-
-    def __init__(self) -> None:
-        self.block_size, self._recovery_lines = BLOCK, 1
-
-    def adapt(self, clean: int, *, is_whole: bool) -> int:
-        """After a block of which so many bytes were *clean*: how many lines are to be read record by record next."""
-        if is_whole:
-            self.block_size, self._recovery_lines = min(self.block_size + _SHORTEST, BLOCK), 1
-            return 0
-        self.block_size = min(max(clean * 4, _SHORTEST), _LONGEST)
-        self._recovery_lines = 1 if self.block_size > _SHORTEST else min(self._recovery_lines * 2, _NEAR)
-        return self._recovery_lines
 
 
 class _CleanBlock:

@@ -86,7 +86,7 @@ class Scanner:
         begins there, and the first quote closes a field.
         """
         row = self._first_quote(at)
-        if row is None or not self._closes_quote(self.lines[row]):
+        if row is None or not self._grammar.closes_quote(self.lines[row]):
             return None
         if any(self._looks_like_start(line, width - 1) for line in range(at, row + 1)):
             return None
@@ -109,7 +109,8 @@ class Scanner:
         More separators than that can be commas of the text, unless there is another record here.
         """
         extra = width + tail.width - 1 - len(self._columns)
-        may_be_record = self._starts_with_number(self.lines[at]) if self._is_numbered else width == len(self._columns)
+        is_number = self._grammar.starts_with_number(self.lines[at])
+        may_be_record = is_number if self._is_numbered else width == len(self._columns)
         return extra == 0 or (extra > 0 and not may_be_record and tail.width < len(self._columns))
 
     def _record(self, at: int) -> ParsedRecord:
@@ -169,28 +170,13 @@ class Scanner:
 
     def _resembles_start(self, line: bytes, is_complete: bool) -> bool:
         """The same for a malformed record; *is_complete*: the one before has all its separators."""
-        if not is_complete and self._closes_quote(line):
+        if not is_complete and self._grammar.closes_quote(line):
             return False
+        has_all_separators = line.count(self._grammar.mark) >= len(self._columns) - 1  # or more: `8,b,c,d`
         if self._is_numbered:
-            is_likely = is_complete or self._has_all_separators(line) or self._opens_quote(line)
-            return is_likely and self._starts_with_number(line)
-        return self._has_all_separators(line) or (is_complete and self._opens_quote(line))
-
-    def _starts_with_number(self, line: bytes) -> bool:
-        """A number in the first field, or what is left of one: `8,b`, `"8,b`."""
-        return bool(self._grammar.number.match(line))
-
-    def _has_all_separators(self, line: bytes) -> bool:
-        """As many separators as a record has, or more: `8,b,c,d`."""
-        return line.count(self._grammar.mark) >= len(self._columns) - 1
-
-    def _opens_quote(self, line: bytes) -> bool:
-        """The last field is quoted and goes on after the line: `8,"b`."""
-        return bool(self._grammar.opens_quote.search(line))
-
-    def _closes_quote(self, line: bytes) -> bool:
-        """The first lone quote ends a field, which must have begun before: `Street",c`."""
-        return bool(self._grammar.closes_quote.match(line))
+            is_likely = is_complete or has_all_separators or self._grammar.opens_quote(line)
+            return bool(is_likely and self._grammar.starts_with_number(line))
+        return has_all_separators or bool(is_complete and self._grammar.opens_quote(line))
 
 
 def decode(columns: list[str], raw_fields: list[bytes], encoding: str) -> tuple[list[str], list[Error]]:

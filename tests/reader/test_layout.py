@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from foundation.reader.dialect import Dialect
-from foundation.reader.layout import Layout
+from foundation.reader.dialect import Dialect, Layout
 from foundation.reader.reader import Chunk, Reader, reread
 
 PAIR = Layout(headers=("b", "a"), keys=(1, 0), former=("old b", None))

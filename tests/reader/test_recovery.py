@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foundation.errors import SourceError
+from foundation.reader.dialect import Layout
 from foundation.reader.grammar import MAX_FIELD, MAX_RECORD
 from foundation.reader.header import read_header
-from foundation.reader.layout import Layout
 from foundation.reader.recovery import ParsedRecord, Scanner
 from foundation.reader.splitter import Lines
 
@@ -187,9 +187,9 @@ def test_malformed_records_one_after_the_other_are_separated(data, found):
 
 def test_a_header_has_names_or_a_reason():
     lines = Lines(io.BytesIO(b'\n"a\nA",b\n1,2\n'))
-    header = read_header(lines, "x.csv", Layout())
+    names, positions, before, unknown = read_header(lines, "x.csv", Layout())
 
-    assert (header.lines, header.names, header.positions) == (b'\n"a\nA",b\n', ["a\nA", "b"], [0, 1])
+    assert (before, names, positions, unknown) == (b'\n"a\nA",b\n', ["a\nA", "b"], [0, 1], [])
     assert lines.line() == b"1,2\n"
     for line, words in (
         (b"a,b\xff\n", "byte 2 of the field is not UTF-8: invalid start byte"),
