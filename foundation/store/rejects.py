@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 
 from foundation.errors import SourceError, Stage
-from foundation.reader.layout import key_text
+from foundation.reader.dialect import key_text
 from foundation.reader.reader import Damaged, Place
 from foundation.reader.recovery import Error
 from foundation.schema.source import Source
