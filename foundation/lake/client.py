@@ -9,7 +9,7 @@ import os
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -34,34 +34,24 @@ def connect(address: str, *, workers: int | None = None) -> Iterator[Client]:
     FoundationError when nobody answers there.
     """
     address = address or dask.config.get("scheduler-address", None) or "local"
-    if address == "local":
-        own = LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
-        )
-        with _quiet_loop(), own, Client(own) as client:
-            yield client
-        return
-    with silence_logging_cmgr(logging.CRITICAL), _quiet_loop():  # what ends is told by who waits for it
+    with ExitStack() as opened:
+        loop = logging.getLogger("asyncio")  # it would tell of the tasks that an interruption has left in it
+        opened.callback(loop.setLevel, loop.level)
+        loop.setLevel(logging.CRITICAL)
+        if address == "local":
+            own = LocalCluster(
+                n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
+            )
+            yield opened.enter_context(Client(opened.enter_context(own)))
+            return
+        opened.enter_context(silence_logging_cmgr(logging.CRITICAL))  # what ends is told by who waits for it
         try:
-            client = Client(address, timeout="10s")
+            client = opened.enter_context(Client(address, timeout="10s"))
         except (OSError, ValueError) as error:
             raise FoundationError(
                 f"{address}: no Dask scheduler answers there; start one with `dask scheduler`, or name `local`"
             ) from error
-        with client:
-            yield client
-
-
-@contextmanager
-def _quiet_loop() -> Iterator[None]:
-    """Keep the event loop from logging the tasks that an interruption has left in it."""
-    logger = logging.getLogger("asyncio")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
+        yield client
 
 
 @contextmanager
@@ -106,8 +96,7 @@ def _call(act: Callable[..., Any], source: bytes, given: Sequence[Any], more: Ma
 @lru_cache(maxsize=64)
 def packed(source: Source) -> bytes:
     """A source as it is sent to a worker."""
-    sent: bytes = cloudpickle.dumps(source)
-    return sent
+    return bytes(cloudpickle.dumps(source))
 
 
 @lru_cache(maxsize=64)
