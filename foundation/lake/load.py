@@ -24,9 +24,7 @@ from foundation.lake.constraints import JOIN_SIZE, errors_by_part, find_rejected
 from foundation.lake.manifest import (
     PartResult,
     address_of,
-    clear,
     complete_load,
-    exists,
     locked,
     parts_of,
     read_manifest,
@@ -158,7 +156,7 @@ def prepare(data: str | Path, out: str | Path, *, sources: Sequence[Source], onl
             file = files.get(load["source"], Path())
             if file.is_file() and file.suffix not in PACKED and file.stat().st_size != load["bytes"]:
                 raise _another(out, load)
-        if not exists(out):
+        if not manifest["loads"]:
             write_manifest(out, manifest)
     return len(manifest["loads"])
 
@@ -301,8 +299,7 @@ def _enter(
     began = runs.get(run["run_id"], run)["started"]  # the notebooks of a report share one run
     job.manifest["runs"] = list((runs | {run["run_id"]: run | {"started": began, "finished": now()}}).values())
     job.manifest["version"] += load.status != LoadStatus.SKIPPED
-    write_manifest(job.out, job.manifest)
-    clear(job.out, file.source, job.manifest)
+    write_manifest(job.out, job.manifest, file.source)
     return load
 
 

@@ -77,10 +77,20 @@ def read_manifest(out: str) -> dict[str, Any]:
     return found
 
 
-def write_manifest(out: str, manifest: dict[str, Any]) -> None:
-    """Put a manifest in place of the one that is there, at once."""
+def write_manifest(out: str, manifest: Mapping[str, Any], source: Source | None = None) -> None:
+    """Put a manifest in place of the one that is there, at once, and then take away files that it does not name.
+
+    They are those of *source* that earlier loads have left, and loads that were cut off.
+    """
     with whole_file(f"{out}/{MANIFEST}") as file:
         file.write(json.dumps(manifest).encode())
+    if source:
+        files, path = fsspec.url_to_fs(out)
+        there = set(files.glob(f"{path}/{source.name}/*")) | set(files.glob(f"{path}/_rejects/{source.name}/*"))
+        loads = [load for load in manifest["loads"] if load["source"] == source.name]
+        named = {name for load in loads for name in (*load["rejects"], *(part["rows"] for part in load["parts"]))}
+        if left := sorted(there - {f"{path}/{name}" for name in named}):
+            files.rm(left)
 
 
 def complete_load(manifest: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -136,13 +146,3 @@ def whole_file(address: str) -> Iterator[Any]:
         files.mv(draft, path)
     except OSError as error:
         raise StoreError(f"{address}: {error}; name a folder that can be written, with room in it") from error
-
-
-def clear(out: str, source: Source, manifest: Mapping[str, Any]) -> None:
-    """Take away what earlier loads of a source have left, and loads that were cut off: files that are not named."""
-    files, path = fsspec.url_to_fs(out)
-    there = set(files.glob(f"{path}/{source.name}/*")) | set(files.glob(f"{path}/_rejects/{source.name}/*"))
-    loads = [load for load in manifest["loads"] if load["source"] == source.name]
-    named = {name for load in loads for name in (*load["rejects"], *(part["rows"] for part in load["parts"]))}
-    if left := sorted(there - {f"{path}/{name}" for name in named}):
-        files.rm(left)
