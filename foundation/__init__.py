@@ -6,12 +6,9 @@ from pathlib import Path
 from foundation.delivery.sources import SOURCES
 from foundation.errors import FoundationError, QueryError, ReportError, SchemaError, SourceError, StoreError
 from foundation.lake import duckdb as _lake
-from foundation.query.page import Page
-from foundation.query.query import Database, Query
-from foundation.schema.formats import Format
-from foundation.schema.record import Record, load_sources
-from foundation.schema.source import Source, with_parents
-from foundation.store.ledger import Load, Progress, Run
+from foundation.query import Database, Page, Query
+from foundation.schema import Format, Record, Source, load_sources, with_parents
+from foundation.store import Load, Progress, Run
 
 __all__ = [
     "SOURCES", "Database", "Format", "FoundationError", "Load", "Page", "Query", "QueryError", "Record", "ReportError",

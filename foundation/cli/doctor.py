@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from foundation.errors import StoreError, extra
-from foundation.store.database import Store
+from foundation.store import Store
 
 with extra("notebooks", "versions are compared by it"):
     from packaging.requirements import InvalidRequirement, Requirement

@@ -12,10 +12,8 @@ from foundation.cli.options import DB, DELIVERY, DRY_RUN, JSON, LOAD, SOURCES, O
 from foundation.cli.output import show_json, show_line, show_progress, show_records, show_table
 from foundation.errors import FoundationError, extra
 from foundation.lake.duckdb import open_database
-from foundation.schema.source import with_parents
-from foundation.stats.overview import reasons
-from foundation.store.ledger import Load, Run
-from foundation.store.status import LoadStatus, RunStatus
+from foundation.schema import with_parents
+from foundation.store import Load, LoadStatus, Run, RunStatus
 
 
 @verb(
@@ -40,6 +38,8 @@ def check(options: Namespace) -> int:
 
     It is loaded into a database that is thrown away: keys and references can only be validated against stored rows.
     """
+    from foundation.stats import reasons
+
     sources = sources_of(options)
     with tempfile.TemporaryDirectory(prefix="foundation-") as scratch:
         db = Path(scratch) / "check.db"
@@ -82,7 +82,7 @@ def ingest(options: Namespace) -> int:
 
 def _load(options: Namespace, db: Path, only: Sequence[str], **more: Any) -> Run:
     """Load with a bar for each file; a signal to end lets the chunk at hand be stored first."""
-    from foundation.pipeline.load import ingest as load_files
+    from foundation.pipeline import ingest as load_files
 
     received: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -196,7 +196,7 @@ def replay(options: Namespace) -> int:
 @verb(DB, SOURCES, DRY_RUN)
 def migrate(options: Namespace) -> int:
     """Carry tables over to sources that are declared otherwise now."""
-    from foundation.pipeline.migrate import migrate as carry_over
+    from foundation.pipeline import migrate as carry_over
 
     done = carry_over(options.db, sources_of(options), dry_run=options.dry_run)
     rows = [(table.source, "; ".join(table.changes), table.carried, table.rejected) for table in done.moved]

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from foundation.delivery import sources as delivery
-from foundation.schema.record import load_sources
-from foundation.schema.source import Source
+from foundation.schema import Source, load_sources
 
 
 class Option:

@@ -14,7 +14,7 @@ from typing import Any
 
 from foundation.display import cell, plain
 from foundation.errors import visible
-from foundation.store.ledger import Load
+from foundation.store import Load
 
 _PIPE = (240, 24)  # columns and lines, when there is neither a terminal to ask nor COLUMNS
 _LONGEST = 40  # characters of a value in a row of data

@@ -9,10 +9,8 @@ from foundation.cli.output import show_json, show_line, show_rows, show_table
 from foundation.delivery import sources as delivery
 from foundation.errors import FoundationError
 from foundation.lake.duckdb import open_database
-from foundation.query.conditions import WORDS
-from foundation.query.query import Database, Query
-from foundation.reader.csv_writer import write_csv
-from foundation.stats import overview
+from foundation.query import WORDS, Database, Query
+from foundation.reader import write_csv
 
 _WHERE = f"COL= finds missing values; COL__WORD=VALUE with {', '.join(WORDS)}: lists with commas"
 
@@ -30,6 +28,8 @@ def _open(options: Namespace) -> Database:
 )
 def stats(options: Namespace) -> int:
     """Tables, columns, loads and checks of a database."""
+    from foundation.stats import overview
+
     with _open(options) as database:
         for name in options.source:
             database[name]  # raises for an unknown table
@@ -92,9 +92,11 @@ def _query(database: Database, options: Namespace) -> Query:
 )
 def rejects(options: Namespace) -> int:
     """What was refused, where and why: one line an error."""
+    from foundation.stats import overview
+
     with _open(options) as database:
         if options.export:
-            from foundation.query.rejects_export import export_rejects
+            from foundation.query import export_rejects
 
             paths = export_rejects(database, options.export, source=options.source, code=options.code)
             show_line("\n".join(map(str, paths)) or "No rejects are open.")
@@ -141,7 +143,7 @@ def explain(options: Namespace) -> int:
 )
 def export(options: Namespace) -> int:
     """Tables as open files, with a Data Package that describes them."""
-    from foundation.query.export import export as write_files
+    from foundation.query import export as write_files
 
     with _open(options) as database:
         files = write_files(database, options.out, form=options.format, only=options.source)
@@ -159,7 +161,7 @@ def export(options: Namespace) -> int:
 def draft(options: Namespace) -> int:
     """Propose a source class for an unknown file, as Python text."""
     from foundation.infer import inference
-    from foundation.reader.dialect import Dialect
+    from foundation.reader import Dialect
 
     dialect = Dialect(options.delimiter.replace("\\t", "\t"), options.encoding)
     proposal = inference.draft(options.file, sources_of(options), dialect)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from foundation.delivery.sources import SOURCES
-from foundation.schema.source import Source
+from foundation.schema import Source
 
 _T = TypeVar("_T")
 _SOURCES = {source.name: source for source in SOURCES}

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from foundation.schema.record import Record, sources_in
-from foundation.schema.source import in_order
+from foundation.schema import Record, in_order, sources_in
 
 Key = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]

@@ -9,9 +9,7 @@ from textwrap import wrap
 
 from foundation.errors import visible
 from foundation.infer.columns import WORDS, ColumnFacts
-from foundation.schema.formats import Format
-from foundation.schema.record import Record
-from foundation.schema.source import Source, with_parents
+from foundation.schema import Format, Record, Source, with_parents
 
 _WIDTH = 110  # columns of a line, about
 _USED = {"Annotated", "Field", "Format", "Literal", "Record", "int", "float", "str", "dt"}

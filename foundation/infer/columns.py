@@ -13,12 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import Code, SourceError
-from foundation.reader.dialect import COMMAS, Dialect, Layout
-from foundation.reader.reader import Damaged, Reader
-from foundation.schema.formats import Format, guess
-from foundation.schema.source import Column
-from foundation.schema.validator import reader_of
-from foundation.store.database import Connection, scratch, translate_sqlite_errors
+from foundation.reader import COMMAS, Damaged, Dialect, Layout, Reader
+from foundation.schema import Column, Format, guess, reader_of
+from foundation.store import Connection, scratch, translate_sqlite_errors
 
 WORDS = 20  # different values of a column that are kept
 _BATCH = 1_000  # records or different values at a time

@@ -9,13 +9,8 @@ from pathlib import Path
 from foundation.errors import Code, SourceError, visible
 from foundation.infer.codegen import Field, Proposal, identifier, names_of, singular
 from foundation.infer.columns import WORDS, ColumnScan, TypeFit, scan_columns
-from foundation.reader.compression import unpacked_beside
-from foundation.reader.dialect import COMMAS, Dialect
-from foundation.reader.reader import Reader
-from foundation.schema.diagnosis import reason
-from foundation.schema.files import paths_of
-from foundation.schema.source import Source, with_parents
-from foundation.schema.types import COLUMN_TYPES
+from foundation.reader import COMMAS, Dialect, Reader, unpacked_beside
+from foundation.schema import COLUMN_TYPES, Source, paths_of, reason, with_parents
 
 _BATCH = 1_000  # records of a file beside it, read at a time
 _OFTEN = 5  # records for each word of a vocabulary, at least; below four times as many it is doubtful

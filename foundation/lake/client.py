@@ -21,7 +21,7 @@ from distributed.scheduler import KilledWorker
 from distributed.utils import silence_logging_cmgr
 
 from foundation.errors import FoundationError
-from foundation.schema.source import Source
+from foundation.schema import Source
 
 _SHARED = "DASK_SCHEDULER_ADDRESS"
 

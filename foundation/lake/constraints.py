@@ -17,9 +17,9 @@ from pyarrow import parquet
 
 from foundation.errors import Code
 from foundation.lake.manifest import PartResult
-from foundation.reader.recovery import Error
-from foundation.schema.source import Source
-from foundation.store.writer import duplicate_key_error, orphan_error
+from foundation.reader import Error
+from foundation.schema import Source
+from foundation.store import duplicate_key_error, orphan_error
 
 JOIN_SIZE = 500_000  # records whose keys one task joins
 Parent = tuple[str, Sequence[PartResult]]  # its key, and its parts that are there

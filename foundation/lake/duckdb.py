@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from foundation.errors import FoundationError, QueryError, StoreError, extra
 from foundation.lake.views import statements
-from foundation.query.conditions import Term
-from foundation.query.engine import Engine, SQLiteEngine
-from foundation.query.query import Database, Query
-from foundation.query.relation import Relation
-from foundation.reader.reader import Chunk
-from foundation.schema.source import Source, in_order
-from foundation.store.database import quote
+from foundation.query import Database, Engine, Query, Relation, SQLiteEngine, Term
+from foundation.reader import Chunk
+from foundation.schema import Source, in_order
+from foundation.store import quote
 
 if TYPE_CHECKING:
     import dask.dataframe as dd

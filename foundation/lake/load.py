@@ -32,17 +32,21 @@ from foundation.lake.manifest import (
 )
 from foundation.lake.partitions import count_rows, failed_columns, reject_file, reject_rows, validate_part
 from foundation.lake.splits import Part, find, open_reader, settle
-from foundation.pipeline.load import choose
-from foundation.reader.compression import PACKED
-from foundation.reader.reader import Position
-from foundation.schema.diagnosis import diagnose
-from foundation.schema.files import left_out_warnings, paths_of
-from foundation.schema.source import Source, in_order
-from foundation.store.counts import require_conserved
-from foundation.store.database import now
-from foundation.store.ledger import Load, Progress, Run, new_run_id, versions
-from foundation.store.rejects import file_error
-from foundation.store.status import LoadStatus, run_status
+from foundation.pipeline import choose
+from foundation.reader import PACKED, Position
+from foundation.schema import Source, diagnose, in_order, left_out_warnings, paths_of
+from foundation.store import (
+    Load,
+    LoadStatus,
+    Progress,
+    Run,
+    file_error,
+    new_run_id,
+    now,
+    require_conserved,
+    run_status,
+    versions,
+)
 
 __all__ = ["RANGE", "connect", "ingest", "prepare"]
 RANGE = 64 * 2**20  # bytes of a file that one task reads

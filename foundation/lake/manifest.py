@@ -16,10 +16,9 @@ from fsspec.implementations.local import LocalFileSystem
 
 from foundation.errors import StoreError
 from foundation.lake.splits import Part
-from foundation.reader.reader import Position
-from foundation.schema.source import Source
-from foundation.store.lock import write_lock
-from foundation.store.status import LoadStatus
+from foundation.reader import Position
+from foundation.schema import Source
+from foundation.store import LoadStatus, write_lock
 
 MANIFEST = "_foundation.json"
 

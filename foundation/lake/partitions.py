@@ -25,12 +25,9 @@ from foundation.errors import Code, Stage
 from foundation.lake.manifest import PartResult, parts_of, whole_file
 from foundation.lake.splits import CHUNK_SIZE, Part, read_part
 from foundation.memory import Memory
-from foundation.reader.dialect import key_text
-from foundation.reader.reader import Chunk, Damaged
-from foundation.reader.recovery import Error
-from foundation.schema.source import Column, Source
-from foundation.schema.validator import Verdict, judge
-from foundation.store.rejects import plain_key
+from foundation.reader import Chunk, Damaged, Error, key_text
+from foundation.schema import Column, Source, Verdict, judge
+from foundation.store import plain_key
 
 _ERROR = pa.struct([(name, pa.string()) for name in Error._fields])
 _REJECTS = pa.schema(

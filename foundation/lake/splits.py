@@ -15,8 +15,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from foundation.errors import Code, FoundationError, SourceError
-from foundation.reader.reader import Chunk, Position, Reader
-from foundation.schema.source import Source
+from foundation.reader import Chunk, Position, Reader
+from foundation.schema import Source
 
 CHUNK_SIZE = 20_000  # records that are held at a time, and rows of a row group
 

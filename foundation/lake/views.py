@@ -9,11 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from foundation.schema.source import Source
-from foundation.store.counts import EXAMPLES, checks_digest
-from foundation.store.database import quote
-from foundation.store.ledger import Load
-from foundation.store.status import LoadStatus, RunStatus
+from foundation.schema import Source
+from foundation.store import EXAMPLES, Load, LoadStatus, RunStatus, checks_digest, quote
 
 Statement = tuple[str, Sequence[Any]]
 _PLACE = ("record", "line", "last_line", "byte_start", "byte_end", "raw")

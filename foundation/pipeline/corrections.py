@@ -8,14 +8,9 @@ from typing import NamedTuple
 
 from foundation.errors import StoreError, visible
 from foundation.pipeline.revalidate import release, revalidation
-from foundation.reader.csv_writer import unguard
-from foundation.reader.dialect import COMMAS
-from foundation.reader.reader import Chunk, Reader, reread
-from foundation.schema.source import Column, Source
-from foundation.store.database import Store, now
-from foundation.store.ledger import Load
-from foundation.store.rejects import REJECT_ID, format_errors
-from foundation.store.status import LoadKind, RejectStatus
+from foundation.reader import COMMAS, Chunk, Reader, reread, unguard
+from foundation.schema import Column, Source
+from foundation.store import REJECT_ID, Load, LoadKind, RejectStatus, Store, format_errors, now
 
 _CHUNK = 1_000  # records held in memory at once
 

@@ -14,16 +14,21 @@ from foundation.memory import Memory
 from foundation.pipeline.profile import Profile, complete, profile_of
 from foundation.pipeline.revalidate import write_valid
 from foundation.pipeline.worker import Batch, Batches, Tuning, Worker
-from foundation.reader.reader import Damaged, Position, Reader
-from foundation.schema.diagnosis import diagnose
-from foundation.schema.files import left_out_warnings
-from foundation.schema.source import Source
-from foundation.store import counts, ledger, rejects
-from foundation.store.database import Connection, Store, translate_sqlite_errors
-from foundation.store.ledger import Load, Progress
-from foundation.store.references import known_parents
-from foundation.store.status import LoadStatus
-from foundation.store.writer import TableWriter
+from foundation.reader import Damaged, Position, Reader
+from foundation.schema import Source, diagnose, left_out_warnings
+from foundation.store import (
+    Connection,
+    Load,
+    LoadStatus,
+    Progress,
+    Store,
+    TableWriter,
+    counts,
+    known_parents,
+    ledger,
+    rejects,
+    translate_sqlite_errors,
+)
 
 _SMALLEST_CHUNK = 50  # records; below that a chunk saves no memory worth having
 

@@ -10,12 +10,8 @@ from foundation.memory import gc_frozen
 from foundation.pipeline.file_load import Job, load_file
 from foundation.pipeline.revalidate import release
 from foundation.pipeline.worker import STANDARD, Tuning, Worker
-from foundation.schema.files import paths_of
-from foundation.schema.source import Source, in_order
-from foundation.store import ledger
-from foundation.store.database import Store
-from foundation.store.ledger import Load, Progress, Run
-from foundation.store.status import LoadStatus, run_status
+from foundation.schema import Source, in_order, paths_of
+from foundation.store import Load, LoadStatus, Progress, Run, Store, ledger, run_status
 
 
 def ingest(

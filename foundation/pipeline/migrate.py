@@ -13,15 +13,9 @@ from typing import NamedTuple
 
 from foundation.errors import StoreError
 from foundation.pipeline.revalidate import Revalidation, open_existing, replay, rolled_back
-from foundation.reader.csv_writer import write_csv
-from foundation.reader.reader import Chunk
-from foundation.schema.formats import Format
-from foundation.schema.source import Column, Source, in_order
-from foundation.schema.validator import Value, judge
-from foundation.store import ledger, rejects
-from foundation.store.database import Store, quote
-from foundation.store.ledger import Load
-from foundation.store.status import LoadKind, RunStatus
+from foundation.reader import Chunk, write_csv
+from foundation.schema import Column, Format, Source, Value, in_order, judge
+from foundation.store import Load, LoadKind, RunStatus, Store, ledger, quote, rejects
 
 _BATCH = 1_000  # rows held in memory at once
 

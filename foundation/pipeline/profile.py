@@ -16,9 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Literal, Self
 
-from foundation.schema.source import Column, Source
-from foundation.store.database import Connection, quote
-from foundation.store.ledger import Load
+from foundation.schema import Column, Source
+from foundation.store import Connection, Load, quote
 
 MOST = 1_000  # distinct values of a column that are counted one by one
 _MOST_CHARACTERS = 200_000  # of these together: long texts are no vocabulary

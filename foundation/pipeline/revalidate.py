@@ -7,16 +7,23 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 
 from foundation.pipeline.profile import profile_of
-from foundation.reader.reader import Chunk, Damaged, reread
-from foundation.reader.recovery import Error
-from foundation.schema.source import Source
-from foundation.schema.validator import Row, Verdict, judge
-from foundation.store import counts, ledger, rejects
-from foundation.store.database import Store, connect, quote
-from foundation.store.ledger import Load
-from foundation.store.references import key_of
-from foundation.store.status import LoadKind, LoadStatus, RejectStatus, RunStatus
-from foundation.store.writer import TableWriter
+from foundation.reader import Chunk, Damaged, Error, reread
+from foundation.schema import Row, Source, Verdict, judge
+from foundation.store import (
+    Load,
+    LoadKind,
+    LoadStatus,
+    RejectStatus,
+    RunStatus,
+    Store,
+    TableWriter,
+    connect,
+    counts,
+    key_of,
+    ledger,
+    quote,
+    rejects,
+)
 
 _BATCH = 1_000  # rejects held in memory at once
 _ALL = "1"  # SQL that each reject meets

@@ -23,10 +23,8 @@ from typing import NamedTuple
 
 from foundation.errors import FoundationError
 from foundation.pipeline.profile import Profile
-from foundation.reader.reader import Chunk, Damaged, Position, Reader
-from foundation.schema.record import find_source
-from foundation.schema.source import Source
-from foundation.schema.validator import Verdict, judge
+from foundation.reader import Chunk, Damaged, Position, Reader
+from foundation.schema import Source, Verdict, find_source, judge
 
 _PIPE_BYTES = 2**20  # a few batches
 _KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "33554432"}  # glibc: not per batch

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from foundation.errors import QueryError
-from foundation.schema.validator import Value
+from foundation.schema import Value
 
 _MOST = 10_000  # values of one `in`; SQLite binds at least three times as many
 

@@ -13,12 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from foundation.errors import QueryError
 from foundation.query.relation import Relation, tables
-from foundation.reader.reader import Chunk, Reader
-from foundation.schema.checks import Dialect
-from foundation.schema.source import Source
-from foundation.schema.validator import Row
-from foundation.store.database import connect, translate_sqlite_errors
-from foundation.store.ledger import find_checkpoint
+from foundation.reader import Chunk, Reader
+from foundation.schema import Dialect, Row, Source
+from foundation.store import connect, find_checkpoint, translate_sqlite_errors
 
 if TYPE_CHECKING:
     from foundation.query.query import Query

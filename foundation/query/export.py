@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 from foundation.errors import FoundationError, QueryError
 from foundation.query.query import Database
-from foundation.reader.csv_writer import write_csv
-from foundation.schema.source import Column, Source
-from foundation.schema.validator import Row
+from foundation.reader import write_csv
+from foundation.schema import Column, Row, Source
 
 _CHUNK = 20_000  # rows that are held at a time, and in a row group of Parquet
 _MEDIA = {"csv": "text/csv", "jsonl": "application/jsonl", "parquet": "application/vnd.apache.parquet"}

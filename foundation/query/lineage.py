@@ -7,9 +7,9 @@ from typing import Any
 from foundation.errors import QueryError, SourceError
 from foundation.query.engine import mappings
 from foundation.query.query import Database
-from foundation.reader.dialect import key_text
-from foundation.schema.source import Source
-from foundation.store.database import quote
+from foundation.reader import key_text
+from foundation.schema import Source
+from foundation.store import quote
 
 
 def explain(database: Database, table: str, key: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from foundation.display import plain, table
-from foundation.schema.validator import Row, Value
+from foundation.schema import Row, Value
 
 if TYPE_CHECKING:
     import pandas as pd

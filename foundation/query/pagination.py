@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from foundation.errors import QueryError
 from foundation.query.conditions import Condition, Order, after, any_of
-from foundation.schema.validator import Row, Value
+from foundation.schema import Row, Value
 
 Fetch = Callable[[Order, Sequence[Condition], int, int], list[Row]]  # order, ranges, how many, how many left out
 

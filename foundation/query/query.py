@@ -25,8 +25,7 @@ from foundation.query.engine import Engine, Rows
 from foundation.query.page import Page
 from foundation.query.pagination import PageQuery, Token, digest, read_page, read_token
 from foundation.query.relation import Relation, selected
-from foundation.schema.types import STORED_TYPES
-from foundation.schema.validator import Row, Value
+from foundation.schema import STORED_TYPES, Row, Value
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,11 +9,9 @@ from typing import Any
 from foundation.errors import visible
 from foundation.query.engine import mappings
 from foundation.query.query import Database
-from foundation.reader.csv_writer import guard, write_csv
-from foundation.reader.reader import reread
-from foundation.reader.recovery import Error
-from foundation.schema.source import Source
-from foundation.store.rejects import REJECT_ID, format_errors
+from foundation.reader import Error, guard, reread, write_csv
+from foundation.schema import Source
+from foundation.store import REJECT_ID, format_errors
 
 _REASONS, _RAW = "_reasons", "_raw"  # columns beside those of the source
 _MOST_SHOWN = 30_000  # characters of a record in one cell: a spreadsheet takes 32,767

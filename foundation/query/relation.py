@@ -7,9 +7,8 @@ from typing import Any
 
 from foundation.errors import QueryError
 from foundation.query.conditions import WORDS, Condition, Term, condition
-from foundation.schema.source import Source
-from foundation.schema.types import STORED_TYPES
-from foundation.store.database import quote
+from foundation.schema import STORED_TYPES, Source
+from foundation.store import quote
 
 Ask = Callable[..., Any]  # `rows` of an engine: SQL and what is bound to it
 

@@ -15,11 +15,11 @@ from nbconvert.filters import ansi2html, markdown2html_mistune
 
 from foundation.errors import visible
 from foundation.memory import parse_bytes
-from foundation.query.query import Database
+from foundation.query import Database
 from foundation.report.parameters import read_notebook
 from foundation.report.result import Report, read_report
-from foundation.stats.overview import attention, broken_checks, reasons
-from foundation.store.ledger import COUNTS
+from foundation.stats import attention, broken_checks, reasons
+from foundation.store import COUNTS
 
 # What may be wider than a screen is reached by keyboard, too.
 _SCROLL = {"class": "scroll", "role": "group", "aria-label": "Table", "tabindex": "0"}

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from foundation.report.target import Target
-from foundation.schema.source import Source
-from foundation.store.ledger import COUNTS
-from foundation.store.status import RunStatus, run_status
+from foundation.schema import Source
+from foundation.store import COUNTS, RunStatus, run_status
 
 
 @dataclass(frozen=True)

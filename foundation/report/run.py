@@ -13,8 +13,7 @@ from jupyter_core.utils import ensure_event_loop
 
 from foundation.errors import ReportError, visible
 from foundation.lake.duckdb import open_database
-from foundation.pipeline.load import choose
-from foundation.pipeline.worker import Tuning
+from foundation.pipeline import Tuning, choose
 from foundation.report.html import make_page, write_index, write_index_of_runs
 from foundation.report.parameters import check_parameters
 from foundation.report.provenance.crate import write_manifest
@@ -22,10 +21,9 @@ from foundation.report.provenance.freshness import up_to_date
 from foundation.report.provenance.inputs import Entity, current_inputs
 from foundation.report.result import Page, Report, ReportRun
 from foundation.report.target import Target
-from foundation.schema.files import paths_of
-from foundation.schema.source import Source
-from foundation.stats.overview import content, files_of
-from foundation.store.ledger import new_run_id
+from foundation.schema import Source, paths_of
+from foundation.stats import content, files_of
+from foundation.store import new_run_id
 
 _INGEST, *_OVERVIEWS = "01_ingest", "02_overview", "03_explore"
 _WAIT_S = 600  # for each other: two notebooks that load at a time take turns in writing

@@ -10,11 +10,9 @@ from pathlib import Path
 
 from foundation.errors import extra
 from foundation.lake.duckdb import open_database
-from foundation.schema.source import Source
-from foundation.stats.overview import loads
-from foundation.store.database import Store
-from foundation.store.ledger import end_run, versions
-from foundation.store.status import LoadStatus, RunStatus
+from foundation.schema import Source
+from foundation.stats import loads
+from foundation.store import LoadStatus, RunStatus, Store, end_run, versions
 
 _WHY = "--to is for a cluster"
 

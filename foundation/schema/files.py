@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from foundation.reader.compression import PACKED, unpacked_beside
+from foundation.reader import PACKED, unpacked_beside
 from foundation.schema.source import Source
 
 

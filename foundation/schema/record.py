@@ -30,7 +30,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from foundation.errors import SchemaError
-from foundation.reader.dialect import UNPACKED_LIMIT, Dialect
+from foundation.reader import UNPACKED_LIMIT, Dialect
 from foundation.schema.formats import Format
 from foundation.schema.source import Column, Source, in_order, prefixed
 from foundation.schema.types import COLUMN_TYPES

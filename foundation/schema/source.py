@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from foundation.errors import SchemaError
-from foundation.reader.dialect import COMMAS, UNPACKED_LIMIT, Dialect, Layout, key_text
+from foundation.reader import COMMAS, UNPACKED_LIMIT, Dialect, Layout, key_text
 from foundation.schema.checks import Check, parse_check
 from foundation.schema.formats import Format
 from foundation.schema.types import COLUMN_TYPES, ColumnType

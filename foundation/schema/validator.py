@@ -20,8 +20,7 @@ from pydantic import Field, GetPydanticSchema, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
 from foundation.errors import Code, Stage
-from foundation.reader.reader import Chunk, Damaged
-from foundation.reader.recovery import SHOWN, Error
+from foundation.reader import SHOWN, Chunk, Damaged, Error
 from foundation.schema.fastpath import shortcut
 from foundation.schema.source import Column, Source
 

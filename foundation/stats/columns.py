@@ -9,12 +9,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from foundation.pipeline.profile import Profile
-from foundation.query.query import Database
-from foundation.schema.source import Source
+from foundation.pipeline import Profile
+from foundation.query import Database
+from foundation.schema import Source
 from foundation.stats.summary import CheckResult, ColumnSummary, TableSummary
-from foundation.store.counts import EXAMPLES, checks_digest
-from foundation.store.database import quote
+from foundation.store import EXAMPLES, checks_digest, quote
 
 
 class _Kept(NamedTuple):

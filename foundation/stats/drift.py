@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from foundation.errors import visible
-from foundation.pipeline.profile import Figures, Profile
-from foundation.query.query import Database
-from foundation.schema.source import Column, Source
+from foundation.pipeline import Figures, Profile
+from foundation.query import Database
+from foundation.schema import Column, Source
 
 ROWS = 0.1  # share by which there are more or fewer
 MISSING = 0.05  # change of the share of missing values, if it is more than chance would bring, too

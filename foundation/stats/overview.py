@@ -9,14 +9,11 @@ from typing import Any
 
 from foundation.display import table as html_table
 from foundation.errors import Stage, visible
-from foundation.query.engine import mappings
-from foundation.query.query import Database
+from foundation.query import Database, mappings
 from foundation.stats.columns import describe_tables
 from foundation.stats.drift import drift
 from foundation.stats.summary import CheckResult, TableSummary
-from foundation.store.database import quote
-from foundation.store.ledger import COUNTS
-from foundation.store.status import LoadKind, LoadStatus
+from foundation.store import COUNTS, LoadKind, LoadStatus, quote
 
 LARGE = 100_000  # rows; smaller tables are read when somebody asks
 _REASONS = 6  # of those that need attention, the others are added up

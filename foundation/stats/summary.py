@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from foundation.errors import visible
-from foundation.pipeline.profile import MOST, Figures
-from foundation.query.query import Database
-from foundation.store.database import quote
+from foundation.pipeline import MOST, Figures
+from foundation.query import Database
+from foundation.store import quote
 
 _TOP = 10  # most frequent values of a column
 _FIGURES = ("count", "missing", "distinct", "least", "greatest", "mean", "sd")

@@ -6,8 +6,7 @@ import sqlite3
 from typing import NamedTuple
 
 from foundation.errors import StoreError
-from foundation.schema.source import Source
-from foundation.schema.validator import Value
+from foundation.schema import Source, Value
 from foundation.store.database import Store, quote
 from foundation.store.ledger import Load
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from foundation.errors import SchemaError, StoreError
-from foundation.schema.source import Source
+from foundation.schema import Source
 from foundation.store.lock import write_lock
 
 Connection = sqlite3.Connection  # for rooms that do not know sqlite3

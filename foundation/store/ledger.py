@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from foundation.display import table
 from foundation.errors import StoreError, visible
-from foundation.reader.reader import Chunk, Position
-from foundation.schema.source import Source
+from foundation.reader import Chunk, Position
+from foundation.schema import Source
 from foundation.store.database import Store, now
 from foundation.store.status import LoadKind, LoadStatus, RunStatus
 

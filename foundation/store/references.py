@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from foundation.schema.source import Source
+from foundation.schema import Source
 from foundation.store.database import Store, quote
 
 MOST_GAPS = 16_384  # numbers that are no key; they take 1.5 MB

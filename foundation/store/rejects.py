@@ -5,10 +5,8 @@ import re
 from collections.abc import Iterable
 
 from foundation.errors import SourceError, Stage
-from foundation.reader.dialect import key_text
-from foundation.reader.reader import Damaged, Place
-from foundation.reader.recovery import Error
-from foundation.schema.source import Source
+from foundation.reader import Damaged, Error, Place, key_text
+from foundation.schema import Source
 from foundation.store.database import Store
 from foundation.store.ledger import Load
 from foundation.store.status import RejectStatus

@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from operator import length_hint
 
 from foundation.errors import Code, Stage
-from foundation.reader.reader import Damaged
-from foundation.reader.recovery import Error
-from foundation.schema.source import Column, Source
-from foundation.schema.validator import Row, Value, without
+from foundation.reader import Damaged, Error
+from foundation.schema import Column, Row, Source, Value, without
 from foundation.store.database import Store, quote
 from foundation.store.ledger import Load
 from foundation.store.references import Parents, key_of

@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 from foundation.errors import ReportError
 from foundation.report.provenance.inputs import PACKAGE, Entity, Key, commit, file_entity, property_entity
 from foundation.report.result import Page, Report, now
-from foundation.store.ledger import COUNTS
-from foundation.store.status import RunStatus
+from foundation.store import COUNTS, RunStatus
 
 NAME = "ro-crate-metadata.json"
 

@@ -11,8 +11,8 @@ from foundation.lake.duckdb import open_database
 from foundation.report.provenance.crate import NAME, Manifest, by_name, read_manifest
 from foundation.report.provenance.inputs import Entity, Key, differences
 from foundation.report.result import Report, ReportRun, read_report
-from foundation.stats.overview import content
-from foundation.store.status import RunStatus
+from foundation.stats import content
+from foundation.store import RunStatus
 
 
 def up_to_date(out: Path, run: ReportRun, inputs: list[Entity]) -> Report | str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from foundation.report.result import ReportRun
-from foundation.schema.files import paths_of
+from foundation.schema import paths_of
 
 PACKAGE = Path(__file__).parents[2]
 Entity = dict[str, Any]

@@ -16,8 +16,7 @@ from foundation.report.provenance.crate import Manifest, read_manifest
 from foundation.report.provenance.inputs import Difference, differences, digest_of
 from foundation.report.run import make_report
 from foundation.report.target import ParquetTarget, SQLiteTarget
-from foundation.schema.record import load_sources
-from foundation.schema.source import Source
+from foundation.schema import Source, load_sources
 
 # As tests/nbval.cfg.
 _SCRATCH = re.compile(re.escape(tempfile.gettempdir()) + r"/(?:foundation-\w+|ipykernel_\d+/\d+\.py)")
