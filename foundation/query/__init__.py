@@ -8,6 +8,7 @@ at once; nothing is written.
 from foundation.query.conditions import WORDS, Term
 from foundation.query.engine import Engine, SQLiteEngine, mappings
 from foundation.query.export import export
+from foundation.query.lineage import explain
 from foundation.query.page import Page
 from foundation.query.query import Database, Query
 from foundation.query.rejects_export import export_rejects

@@ -4,4 +4,4 @@ Comes in: an open `Database`. Goes out: columns, checks, drift, rejects by reaso
 values. Promised: large tables are described from what their loads kept, unless exact figures are asked for.
 """
 
-from foundation.stats.overview import attention, broken_checks, content, files_of, loads, reasons
+from foundation.stats.overview import attention, broken_checks, content, describe, files_of, loads, reasons
