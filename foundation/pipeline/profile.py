@@ -238,6 +238,21 @@ class Profile:
             else:
                 self.columns[name] = figures
 
+    def only(self, names: Iterable[str]) -> Self:
+        """The columns of these *names*, as far as they are there."""
+        part = type(self)({name: self.columns[name] for name in names if name in self.columns})
+        part.rows = self.rows
+        return part
+
+    def join(self, other: Self, names: Sequence[str]) -> Self:
+        """The columns of both, of the same rows, in the order of these *names*; no profile if any is missing."""
+        columns = self.columns | other.columns
+        if columns.keys() != set(names):
+            return type(self)()
+        whole = type(self)({name: columns[name] for name in names})
+        whole.rows = max(self.rows, other.rows)
+        return whole
+
     def subtract(self, other: Self) -> None:
         """Count rows out that have been counted in."""
         if self.rows and other.rows:
