@@ -187,12 +187,11 @@ def test_rows_of_a_new_key_that_are_not_different_are_rejects(tmp_path, loaded):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import foundation.pipeline.migrate as migrate
-from foundation.schema.record import load_sources
-from foundation.store.database import Store
+import foundation
+from foundation.pipeline import migrate
 
 left = int(sys.argv[3])
-ROOMS = tuple(str(Path(migrate.__file__).parents[1] / room) for room in ("pipeline", "store"))
+ROOMS = tuple(str(Path(foundation.__file__).parent / room) for room in ("pipeline", "store"))
 def traced(frame, event, argument):
     global left
     if event == "call" and frame.f_code.co_filename.startswith(ROOMS):
@@ -200,7 +199,7 @@ def traced(frame, event, argument):
         if not left:
             os.kill(os.getpid(), signal.SIGKILL)
 sys.setprofile(traced)
-migrate.migrate(Path(sys.argv[1]), load_sources(Path(sys.argv[2])))
+migrate(Path(sys.argv[1]), foundation.load_sources(Path(sys.argv[2])))
 """
 
 
