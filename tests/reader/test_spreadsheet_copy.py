@@ -61,7 +61,7 @@ def test_as_it_is_declared_every_row_is_refused_and_why_is_told_once(copy, capsy
 def test_with_the_format_declared_it_is_loaded_and_what_was_lost_is_named(copy, capsys):
     text = Path(delivery.__file__).read_text("utf-8")
     text = text.replace(": datetime", ': Annotated[datetime, Format("%m/%d/%Y %H:%M")]').replace(
-        "from foundation.schema.source", "from foundation import Format\nfrom foundation.schema.source"
+        "from foundation.schema import", "from foundation import Format\nfrom foundation.schema import"
     )
     own = text[: text.index("class Driver(")] + text[text.index("class Order(") : text.index("class FleetLog(")]
     own = own.replace('created_at: Annotated[datetime, Format("%m/%d/%Y %H:%M")]', "created_at: datetime", 1)  # clients
